@@ -1,0 +1,1 @@
+//! Benchmarks of Sekisho against its peers, measured in one run.

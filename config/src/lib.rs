@@ -1,0 +1,1 @@
+//! Configuration files into checked types, with line and column for every error.

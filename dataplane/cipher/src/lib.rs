@@ -1,0 +1,1 @@
+//! Protection of a TCP segment: synthetic-IV tag, keystream by stream offset, key contexts.

@@ -1,0 +1,1 @@
+//! The burst pipeline and the pinned workers.

@@ -1,0 +1,1 @@
+//! The key distribution centre: registry of devices, issuing of session keys, server.

@@ -1,0 +1,1 @@
+//! The Sekisho program: gateway, client agent, KDC, and the tools to look at them.

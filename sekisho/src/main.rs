@@ -1,0 +1,2 @@
+//! The Sekisho program.
+fn main() {}

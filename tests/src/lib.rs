@@ -1,0 +1,1 @@
+//! The netns lab and the end-to-end tests on the real chain.

@@ -1,0 +1,2 @@
+//! One command each: demo, test, ci, bench, lab.
+fn main() {}
