@@ -1,0 +1,74 @@
+//! What a tag covers, and where a payload lies in its frame.
+//!
+//! Owns: the associated block `A`, the tag type, the payload's move. Not: how either is computed.
+
+use thiserror::Error;
+
+/// Octets of a tag.
+pub const TAG_LEN: usize = 12;
+
+/// Synthetic IV and authenticator of one segment (spec section 3). Public: it is on the wire.
+pub type Tag = [u8; TAG_LEN];
+
+/// The TCP flags that a tag covers; all others change on the path or are masked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SegmentFlags {
+    /// The segment ends its direction of the stream.
+    pub fin: bool,
+    /// The segment resets the connection.
+    pub rst: bool,
+}
+
+impl SegmentFlags {
+    /// Wire form in `A`: FIN = 1, RST = 2.
+    #[must_use]
+    pub fn bits(self) -> u8 {
+        u8::from(self.fin) | u8::from(self.rst) << 1
+    }
+}
+
+/// What is authenticated beside the payload. The length comes from the payload itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Associated {
+    /// Octets from the origin of the stream, ISN + 1, to the first octet of the payload.
+    pub offset: u64,
+    /// FIN and RST of the segment.
+    pub flags: SegmentFlags,
+    /// Key phase, 0 or 1, as the tag option's ExID shows it.
+    pub phase: u8,
+}
+
+impl Associated {
+    /// The block `A` of spec section 3 for a payload of `len` octets.
+    #[must_use]
+    pub fn block(&self, len: u16) -> [u8; 16] {
+        let mut block = [0; 16];
+        block[..8].copy_from_slice(&self.offset.to_be_bytes());
+        block[8..10].copy_from_slice(&len.to_be_bytes());
+        block[10] = self.flags.bits();
+        block[11] = self.phase;
+        block
+    }
+}
+
+/// A payload and the place it is to move to, in octets from the start of the frame.
+///
+/// Sealing moves by +16 and opening by −16 (the tag option comes and goes); 0 and any other
+/// distance are allowed. `u16` because the length enters `A` as 16 bits: a jumbogram cannot be
+/// named, let alone protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Payload {
+    /// Where the payload begins now.
+    pub src: u16,
+    /// Where it is to begin.
+    pub dst: u16,
+    /// Its octets; 0 for a bare FIN or RST.
+    pub len: u16,
+}
+
+/// The tag does not fit the segment: forged, damaged, re-segmented, or sealed with another key.
+///
+/// The frame is to be freed; nothing of the session may change (hazards 32 and 35).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("tag does not verify")]
+pub struct BadTag;
