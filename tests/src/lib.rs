@@ -1,1 +1,3 @@
 //! The netns lab and the end-to-end tests on the real chain.
+
+pub mod lab;

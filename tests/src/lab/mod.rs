@@ -1,0 +1,28 @@
+//! The netns lab: a network of namespaces on one machine, real programs at its ends, captures in its
+//! middle, and the real `sekisho` processes in its boxes.
+//!
+//! | file | noun |
+//! |---|---|
+//! | `error` | what can go wrong |
+//! | `process` | a child process, a wait |
+//! | `namespace`, `veth` | a network namespace, a cable |
+//! | `site` | the directory of a lab |
+//! | `topology` | the network, drawn |
+//! | `capture`, `inject` | frames seen, frames forged |
+//! | `programs`, `peers` | unchanged programs, small TCP peers of our own |
+//! | `harness` | what all lab tests share |
+
+mod error;
+
+pub mod capture;
+pub mod harness;
+pub mod inject;
+pub mod namespace;
+pub mod peers;
+pub mod process;
+pub mod programs;
+pub mod site;
+pub mod topology;
+pub mod veth;
+
+pub use error::{LabError, LabResult};
