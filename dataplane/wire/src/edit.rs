@@ -1,0 +1,102 @@
+//! In-place changes of a parsed frame: a new option block with all lengths that follow from it, and
+//! the urgent pointer. Moving the payload is the caller's part (the cipher pass does it).
+
+use crate::bytes::{be16, put16};
+use crate::checksum;
+use crate::error::BuildError;
+use crate::frame::{FrameView, Span, Transport};
+use crate::ip::{IPV6_HEADER_LEN, IpKind};
+use crate::options::OptionBlock;
+use crate::tcp::{MAX_OPTIONS_LEN, TCP_HEADER_LEN, TcpFlags, TcpView};
+
+/// Puts `block` in place of the options of a TCP frame and sets data offset, IP length and IPv4
+/// header checksum for a payload of `payload_len` bytes behind it.
+///
+/// `frame` is the whole buffer, which may be longer than the frame. The payload must already stand
+/// (or come to stand) at the `payload` of the view that is returned; the frame is then
+/// [`FrameView::frame_len`] bytes long. The TCP checksum is left stale:
+/// [`checksum::fill_transport`] comes last. On an error nothing has been written.
+pub fn apply_options(
+    frame: &mut [u8],
+    view: &FrameView,
+    block: &OptionBlock,
+    payload_len: u16,
+) -> Result<FrameView, BuildError> {
+    let Transport::Tcp(tcp) = view.transport else { return Err(BuildError::NotTcp) };
+    let options = block.as_bytes();
+    if !options.len().is_multiple_of(4) || options.len() > MAX_OPTIONS_LEN {
+        return Err(BuildError::BadOptions);
+    }
+    let l3 = usize::from(view.l3);
+    let l4 = usize::from(view.l4);
+    let start = l4 + TCP_HEADER_LEN + options.len();
+    let end = start + usize::from(payload_len);
+    let l4_end = u16::try_from(end).map_err(|_| BuildError::TooLong)?;
+    if end > frame.len() {
+        return Err(BuildError::OutputTooSmall);
+    }
+    set_ip_len(frame, view.ip, l3, end).ok_or(BuildError::OutputTooSmall)?;
+    let place = frame.get_mut(l4 + TCP_HEADER_LEN..start).ok_or(BuildError::OutputTooSmall)?;
+    place.copy_from_slice(options);
+    // 20 to 60, a multiple of 4.
+    let header_len = (TCP_HEADER_LEN + options.len()) as u8;
+    let offset = frame.get_mut(l4 + 12).ok_or(BuildError::OutputTooSmall)?;
+    *offset = (header_len / 4) << 4 | (*offset & 0x0F);
+    let payload = Span { start: start as u16, len: payload_len };
+    let transport = Transport::Tcp(TcpView { header_len, payload, ..tcp });
+    Ok(FrameView { l4_end, transport, ..*view })
+}
+
+/// IP length for a packet that ends at `end`. The IPv4 checksum is updated, not computed anew: a
+/// header that came in corrupt goes out corrupt.
+#[inline]
+fn set_ip_len(frame: &mut [u8], ip: IpKind, l3: usize, end: usize) -> Option<()> {
+    match ip {
+        IpKind::V4 => {
+            let new = u16::try_from(end.checked_sub(l3)?).ok()?;
+            let old = be16(frame, l3 + 2)?;
+            let sum = be16(frame, l3 + 10)?;
+            put16(frame, l3 + 2, new)?;
+            put16(frame, l3 + 10, checksum::update_u16(sum, old, new))
+        }
+        IpKind::V6 => {
+            let new = u16::try_from(end.checked_sub(l3 + IPV6_HEADER_LEN)?).ok()?;
+            put16(frame, l3 + 4, new)
+        }
+    }
+}
+
+/// Writes a tag into a frame that has received `block` by [`apply_options`].
+/// False where the block has no Tag option or the frame is too short.
+#[inline]
+pub fn write_tag(frame: &mut [u8], view: &FrameView, block: &OptionBlock, tag: &[u8; 12]) -> bool {
+    let Some(offset) = block.tag_offset() else { return false };
+    let at = usize::from(view.l4) + TCP_HEADER_LEN + offset;
+    match frame.get_mut(at..at + tag.len()) {
+        Some(place) => {
+            place.copy_from_slice(tag);
+            true
+        }
+        None => false,
+    }
+}
+
+/// Zeroes URG and the urgent pointer, in the frame and in the view (hazard 10); answers whether
+/// there was anything to zero. The TCP checksum is left stale.
+#[inline]
+pub fn clear_urgent(frame: &mut [u8], view: &mut FrameView) -> bool {
+    let Transport::Tcp(tcp) = &mut view.transport else { return false };
+    if tcp.urgent == 0 && !tcp.flags.contains(TcpFlags::URG) {
+        return false;
+    }
+    let l4 = usize::from(tcp.l4);
+    tcp.urgent = 0;
+    tcp.flags = tcp.flags.without(TcpFlags::URG);
+    if let Some(flags) = frame.get_mut(l4 + 13) {
+        *flags &= !(TcpFlags::URG.0 as u8);
+    }
+    put16(frame, l4 + 18, 0).is_some()
+}
+
+#[cfg(test)]
+mod tests;
