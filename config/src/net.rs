@@ -170,6 +170,20 @@ impl PortSet {
     }
 }
 
+/// An address with a port, whose error says how to write one.
+pub(crate) struct Endpoint(pub(crate) std::net::SocketAddr);
+
+impl FromStr for Endpoint {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = |_| {
+            format!("`{text}` is no address with port, such as 10.9.0.2:1089 or [fd00::2]:1089")
+        };
+        text.parse().map(Self).map_err(wrong)
+    }
+}
+
 /// `80`, or `8000-8100`; the error says what is wrong with it.
 pub(crate) fn parse_port_range(text: &str) -> Result<RangeInclusive<u16>, String> {
     let number = |part: &str| match part.trim().parse::<u16>() {
