@@ -11,6 +11,7 @@ mod identity;
 mod keys;
 pub mod message;
 mod refuse;
+pub mod requester;
 pub mod schedule;
 pub mod wrap;
 
@@ -21,6 +22,7 @@ pub use delivery::{
 pub use identity::{DeviceId, IdError, MAX_NAME, Name, Service};
 pub use keys::{AuthKey, DeviceKey, KeyError, MasterKey, Role, RoleKeys, WrapError, WrapKey};
 pub use refuse::{KdcFailure, RefuseCode};
+pub use requester::{KdcTransport, Requester, RequesterConfig, RequesterOutput};
 pub use wrap::Policy;
 
 /// Largest message of any kind, in octets (spec §4, MUST 4.2).

@@ -115,6 +115,12 @@ pub enum KdcFailure {
     /// A KDC refused.
     #[error("the KDC refused: {0}")]
     Refused(RefuseCode),
+    /// Too many exchanges of our own are in flight; nothing was sent.
+    #[error("too many requests to the KDC are in flight")]
+    Overloaded,
+    /// The caller's mistake: a message too long, or an exchange that is in flight already.
+    #[error("not a request, or one that is in flight already")]
+    Misuse,
 }
 
 impl KdcFailure {
@@ -124,6 +130,8 @@ impl KdcFailure {
         match self {
             KdcFailure::Unavailable => RefuseCode::KdcUnavailable,
             KdcFailure::Refused(code) => code,
+            KdcFailure::Overloaded => RefuseCode::Overloaded,
+            KdcFailure::Misuse => RefuseCode::Internal,
         }
     }
 }
