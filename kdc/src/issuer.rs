@@ -12,9 +12,7 @@ use std::sync::Arc;
 
 use rand_core::CryptoRng;
 use sekisho_kdc_client::message::{KeyRefusal, KeyReply, KeyRequest, MessageError, sha256};
-use sekisho_kdc_client::wrap::{
-    Grant, SessionKey, gateway_associated, seal_client, seal_gateway,
-};
+use sekisho_kdc_client::wrap::{Grant, SessionKey, gateway_associated, seal_client, seal_gateway};
 use sekisho_kdc_client::{Policy, RefuseCode, Role, RoleKeys};
 
 use crate::audit::{AuditRecord, Outcome, Transport};
@@ -141,7 +139,8 @@ impl Issuer {
             Ok((key, grant, policy, client)) => {
                 let for_client = seal_client(&key, &grant, policy, &client.wrap, rng);
                 let associated = gateway_associated(hash, &for_client);
-                let for_gateway = seal_gateway((&key, &grant, None), &associated, &gateway.wrap, rng);
+                let for_gateway =
+                    seal_gateway((&key, &grant, None), &associated, &gateway.wrap, rng);
                 Ok(KeyReply { request: *hash, for_client, for_gateway }.encode())
             }
             Err((code, detail)) => Err(Refusal { code, detail, keys: Some(gateway) }),
@@ -150,8 +149,7 @@ impl Issuer {
 
     /// The gateway is who holds the key that verifies; the sender field only says which to try.
     fn gateway_keys(&self, request: &KeyRequest, bytes: &[u8]) -> Result<RoleKeys, Refusal> {
-        let lookup =
-            self.view.lookup(&request.sender, Role::Gateway, request.sender_key_version);
+        let lookup = self.view.lookup(&request.sender, Role::Gateway, request.sender_key_version);
         let detail = match lookup {
             Lookup::Found(key) => {
                 let keys = key.role_keys(Role::Gateway);

@@ -45,6 +45,7 @@ impl AnswerCache {
         self.expiry.clear();
     }
 
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.answers.len()
     }

@@ -147,11 +147,7 @@ impl DeviceRecord {
     }
 
     /// Opens the key of a version after checking its seal.
-    pub(super) fn open(
-        &self,
-        k: &KeyRecord,
-        sealer: &Sealer<'_>,
-    ) -> Result<DeviceKey, WrapError> {
+    pub(super) fn open(&self, k: &KeyRecord, sealer: &Sealer<'_>) -> Result<DeviceKey, WrapError> {
         let aad = associated(&self.id, self.role, k.version, k.source, k.state);
         let plain = sealer.seal.open(&k.sealed, &aad)?;
         match k.source {

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rand_core::{CryptoRng, UnwrapErr};
 use redb::{
-    Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable,
-    TableDefinition, WriteTransaction,
+    Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition,
+    WriteTransaction,
 };
 use sekisho_kdc_client::{DeviceId, DeviceKey, MasterKey, Role};
 
@@ -281,8 +281,7 @@ impl Registry {
             .find(|r| r.id == *id)
             .ok_or_else(|| RegistryError::NoSuchDevice(id.clone()))?;
         let version = version.unwrap_or(record.latest());
-        let key =
-            record.key(version).ok_or_else(|| RegistryError::NoSuchDevice(id.clone()))?;
+        let key = record.key(version).ok_or_else(|| RegistryError::NoSuchDevice(id.clone()))?;
         if key.state == KeyState::Revoked {
             return Err(RegistryError::Revoked { id: id.clone(), version });
         }
@@ -350,10 +349,7 @@ impl Registry {
     }
 
     /// Opens by `open`, waiting for another process to close the file.
-    fn locked<D>(
-        &self,
-        open: impl Fn() -> Result<D, DatabaseError>,
-    ) -> Result<D, RegistryError> {
+    fn locked<D>(&self, open: impl Fn() -> Result<D, DatabaseError>) -> Result<D, RegistryError> {
         if !self.path.exists() {
             return Err(RegistryError::Missing(self.path.clone()));
         }
@@ -374,7 +370,8 @@ impl Registry {
     /// Schema and master key.
     fn check(&self, tx: &ReadTransaction) -> Result<(), RegistryError> {
         let meta = tx.open_table(META)?;
-        let no = |what: &str| RegistryError::Damaged(format!("no {what} in {}", self.path.display()));
+        let no =
+            |what: &str| RegistryError::Damaged(format!("no {what} in {}", self.path.display()));
         let found = meta
             .get("schema")?
             .and_then(|v| v.value().try_into().ok().map(u32::from_be_bytes))

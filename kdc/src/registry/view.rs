@@ -69,11 +69,6 @@ impl RegistryView {
         self.devices.is_empty()
     }
 
-    /// The master key that the view works with.
-    pub(crate) fn master(&self) -> &MasterKey {
-        &self.master
-    }
-
     /// The long-term key of a device. In derived-key mode a device without a record has the key
     /// derived for it; one with a record has exactly the versions that the record names.
     #[must_use]
