@@ -1,1 +1,3 @@
 //! The Sekisho program: gateway, client agent, KDC, and the tools to look at them.
+
+pub mod status;
