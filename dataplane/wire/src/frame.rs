@@ -242,3 +242,6 @@ fn parse_udp(frame: &[u8], l4: u16, l4_end: u16) -> Result<UdpView, ParseError> 
         payload: Span { start: l4 + UDP_HEADER_LEN as u16, len: len - UDP_HEADER_LEN as u16 },
     })
 }
+
+#[cfg(test)]
+mod tests;

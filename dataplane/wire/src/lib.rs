@@ -27,6 +27,8 @@ pub mod seq;
 pub mod tcp;
 
 mod bytes;
+#[cfg(test)]
+mod fixtures;
 
 pub use edit::{apply_options, clear_urgent};
 pub use error::{BuildError, OptionError, ParseError};

@@ -239,7 +239,7 @@ impl<'a> List<'a> {
         };
         let mut walk = Walk::new(options);
         let mut padding_of_removed = 0..0;
-        while let Some(step) = walk.next() {
+        for step in walk.by_ref() {
             match step {
                 Step::Nop(at) if padding_of_removed.contains(&at) => {}
                 Step::Nop(at) => list.keep(Class::Padding, at, 1),
@@ -392,24 +392,26 @@ impl<'a> List<'a> {
 
     /// Takes the last block off while more than `least` bytes remain.
     fn trim_sack(&mut self, least: u8) -> bool {
-        let items = self.items.iter_mut().take(self.count);
-        for item in items.filter(|item| item.class == Class::Sack) {
-            if item.len > least {
+        let mut items = self.items.iter_mut().take(self.count);
+        match items.find(|item| item.class == Class::Sack && item.len > least) {
+            Some(item) => {
                 item.len -= 8;
                 self.changes.sack_blocks_trimmed += 1;
-                return true;
+                true
             }
+            None => false,
         }
-        false
     }
 
     fn drop_last(&mut self, class: Class) -> bool {
-        let items = self.items.iter_mut().take(self.count).rev();
-        for item in items.filter(|item| item.class == class && item.len > 0) {
-            item.len = 0;
-            return true;
+        let mut items = self.items.iter_mut().take(self.count).rev();
+        match items.find(|item| item.class == class && item.len > 0) {
+            Some(item) => {
+                item.len = 0;
+                true
+            }
+            None => false,
         }
-        false
     }
 }
 

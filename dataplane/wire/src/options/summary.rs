@@ -118,7 +118,7 @@ impl TcpOptionsSummary {
         }
         let mut summary = Self::default();
         let mut walk = Walk::new(options);
-        while let Some(step) = walk.next() {
+        for step in walk.by_ref() {
             if let Step::Option { at, len } = step
                 && let Some(option) = options.get(at..at + len)
             {
