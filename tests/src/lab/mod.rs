@@ -8,19 +8,25 @@
 //! | `namespace`, `veth` | a network namespace, a cable |
 //! | `site` | the directory of a lab |
 //! | `topology` | the network, drawn |
-//! | `capture`, `inject` | frames seen, frames forged |
+//! | `capture`, `seen` | frames seen, frames read |
+//! | `forge`, `inject` | frames forged, frames sent |
 //! | `programs`, `peers` | unchanged programs, small TCP peers of our own |
+//! | `config`, `chain` | configuration files, the running processes |
 //! | `harness` | what all lab tests share |
 
 mod error;
 
 pub mod capture;
+pub mod chain;
+pub mod config;
+pub mod forge;
 pub mod harness;
 pub mod inject;
 pub mod namespace;
 pub mod peers;
 pub mod process;
 pub mod programs;
+pub mod seen;
 pub mod site;
 pub mod topology;
 pub mod veth;

@@ -1,0 +1,375 @@
+//! The whole chain: a topology whose boxes run the real `sekisho` processes, with captures throughout.
+//! Owns starting, ending and asking them; what a test wants of them is the test's business.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::config::{self, Setup};
+use super::harness::{Side, Watch, guarded, no_leak, privileged, show_logs, totals};
+use super::namespace::Namespace;
+use super::process::{Process, failed, run, run_any, wait_until};
+use super::topology::{Host, Topology};
+use super::{LabError, LabResult};
+
+/// Limit of a `sekisho` command that ends by itself.
+const COMMAND_LIMIT: Duration = Duration::from_secs(20);
+/// A process is ready within this time even while the two cores are busy.
+const READY_LIMIT: Duration = Duration::from_secs(20);
+
+/// A box with a process of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Node {
+    /// The cipher gateway.
+    Gateway,
+    /// The client agent.
+    Agent,
+}
+
+impl Node {
+    /// The command of the program, and the stem of its files.
+    pub fn command(self) -> &'static str {
+        match self {
+            Self::Gateway => "gateway",
+            Self::Agent => "client",
+        }
+    }
+}
+
+/// The `sekisho` binary under test: `SEKISHO_BIN`, or the one beside this program.
+pub fn binary() -> LabResult<PathBuf> {
+    if let Some(path) = std::env::var_os("SEKISHO_BIN") {
+        return Ok(path.into());
+    }
+    let here = std::env::current_exe().map_err(LabError::io("find this program"))?;
+    let beside = here.ancestors().skip(1).take(2).map(|directory| directory.join("sekisho"));
+    beside.into_iter().find(|path| path.is_file()).ok_or_else(|| {
+        LabError::Expectation(
+            "no sekisho binary: build it (cargo build -p sekisho) or set SEKISHO_BIN".to_owned(),
+        )
+    })
+}
+
+/// A topology with running processes.
+pub struct Chain {
+    /// How it was set up.
+    pub setup: Setup,
+    /// Captures; `None` once they are stopped.
+    pub watch: Watch,
+    kdcs: Vec<Option<Process>>,
+    gateway: Option<Process>,
+    agent: Option<Process>,
+    // Last, so that the processes end before their namespaces go.
+    /// The network.
+    pub topology: Topology,
+}
+
+impl Chain {
+    /// Builds the network, initialises the KDCs, starts everything and waits until it is ready.
+    pub fn start(setup: Setup) -> LabResult<Self> {
+        let mut chain = Self::prepare(setup)?;
+        chain.start_processes()?;
+        Ok(chain)
+    }
+
+    /// The same without the processes: both boxes are kernel bridges, the KDCs are initialised.
+    pub fn prepare(setup: Setup) -> LabResult<Self> {
+        let topology = Topology::build(setup.plan)?;
+        let watch = Watch::start(&topology)?;
+        let mut chain =
+            Self { setup, watch, kdcs: Vec::new(), gateway: None, agent: None, topology };
+        chain.write_files()?;
+        Ok(chain)
+    }
+
+    /// Starts KDCs, gateway and agent in the boxes.
+    pub fn start_processes(&mut self) -> LabResult {
+        for index in 0..self.setup.kdcs {
+            self.kdcs.push(None);
+            self.start_kdc(index)?;
+        }
+        self.topology.clear_box(&self.topology.gateway)?;
+        self.start_node(Node::Gateway)?;
+        if self.setup.agent {
+            self.topology.clear_box(&self.topology.agent)?;
+            self.start_node(Node::Agent)?;
+        }
+        Ok(())
+    }
+
+    fn directory(&self) -> &Path {
+        self.topology.site.path()
+    }
+
+    fn write_files(&mut self) -> LabResult {
+        let site = &self.topology.site;
+        site.write("gateway.toml", &config::gateway(&self.setup, site.path()))?;
+        site.write("client.toml", &config::agent(&self.setup, site.path()))?;
+        for index in 0..self.setup.kdcs {
+            site.write(&format!("kdc{index}.toml"), &config::kdc(&self.setup, site.path(), index))?;
+        }
+        self.kdc_command(&["init"])?;
+        self.add_device("gateway", config::GATEWAY_ID)?;
+        if self.setup.agent_id == config::UNKNOWN_ID {
+            site.write("client.key", &format!("{}\n", "5e".repeat(32)))?;
+        } else {
+            self.add_device("client", self.setup.agent_id)?;
+        }
+        if self.setup.agent_wrong_key {
+            site.write("client.key", &format!("{}\n", "5e".repeat(32)))?;
+        }
+        // The second KDC serves a copy of the first one's registry.
+        for index in 1..self.setup.kdcs {
+            for end in [".redb", "-master.key"] {
+                let (from, to) = (format!("kdc0{end}"), format!("kdc{index}{end}"));
+                let (from, to) = (site.file(&from), site.file(&to));
+                std::fs::copy(&from, &to).map_err(LabError::file("copy", &from))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add_device(&self, role: &str, id: &str) -> LabResult {
+        let out = self.directory().join(format!("{role}.key")).display().to_string();
+        let verb = if self.setup.derived_keys { "derive" } else { "add" };
+        self.kdc_command(&["device", verb, "--role", role, "--key-file", &out, id]).map(drop)
+    }
+
+    /// `sekisho kdc WORDS --config` of the first KDC; its standard output.
+    pub fn kdc_command(&self, words: &[&str]) -> LabResult<String> {
+        let mut command = self.topology.kdc.command(binary()?);
+        command.arg("kdc").args(words);
+        command.arg("--config").arg(self.directory().join("kdc0.toml"));
+        run(&mut command, COMMAND_LIMIT)
+    }
+
+    /// Starts KDC number `index`.
+    pub fn start_kdc(&mut self, index: usize) -> LabResult {
+        let name = format!("kdc{index}");
+        let mut command = self.topology.kdc.command(binary()?);
+        command
+            .args(["kdc", "serve", "--config"])
+            .arg(self.directory().join(format!("{name}.toml")));
+        let mut process = Process::spawn(&name, &mut command, self.directory())?;
+        let address = config::KDC_ADDRESSES[index];
+        wait_until(&format!("{name} listens on {address}"), READY_LIMIT, || {
+            if !process.is_running() {
+                return Err(LabError::Expectation(format!("{name} ended: {}", process.log())));
+            }
+            let listing = run(self.topology.kdc.command("ss").args(["-Hlun"]), COMMAND_LIMIT)?;
+            Ok(listing.contains(address))
+        })?;
+        self.kdcs[index] = Some(process);
+        Ok(())
+    }
+
+    /// Kills KDC number `index`.
+    pub fn stop_kdc(&mut self, index: usize) -> LabResult {
+        self.kdcs[index].take();
+        Ok(())
+    }
+
+    /// The process of KDC number `index`.
+    pub fn kdc(&mut self, index: usize) -> LabResult<&mut Process> {
+        let process = self.kdcs.get_mut(index).and_then(Option::as_mut);
+        process.ok_or_else(|| LabError::Expectation(format!("KDC {index} does not run")))
+    }
+
+    /// Starts the gateway or the agent without waiting for it.
+    pub fn spawn_node(&mut self, node: Node) -> LabResult {
+        let mut command = self.namespace(node).command(binary()?);
+        command.arg(node.command()).arg("--config").arg(self.config_file(node));
+        let process = Process::spawn(node.command(), &mut command, self.directory())?;
+        *self.slot(node) = Some(process);
+        Ok(())
+    }
+
+    /// Starts the gateway or the agent and waits until it forwards.
+    pub fn start_node(&mut self, node: Node) -> LabResult {
+        self.spawn_node(node)?;
+        self.wait_ready(node)
+    }
+
+    /// Waits until a started gateway or agent says that it forwards.
+    pub fn wait_ready(&mut self, node: Node) -> LabResult {
+        wait_until(&format!("{node:?} is ready"), READY_LIMIT, || {
+            if !self.process(node)?.is_running() {
+                let log = self.process(node)?.log();
+                return Err(LabError::Expectation(format!("{node:?} ended at once:\n{log}")));
+            }
+            Ok(self.status(node).is_ok_and(|status| status["ready"] == true))
+        })
+    }
+
+    /// The running process of a box.
+    pub fn process(&mut self, node: Node) -> LabResult<&mut Process> {
+        self.slot(node)
+            .as_mut()
+            .ok_or_else(|| LabError::Expectation(format!("{node:?} does not run")))
+    }
+
+    /// Its configuration file.
+    pub fn config_file(&self, node: Node) -> PathBuf {
+        self.directory().join(format!("{}.toml", node.command()))
+    }
+
+    /// The namespace of a box.
+    pub fn namespace(&self, node: Node) -> &Namespace {
+        match node {
+            Node::Gateway => &self.topology.gateway,
+            Node::Agent => &self.topology.agent,
+        }
+    }
+
+    /// The namespace of a host.
+    pub fn host(&self, host: Host) -> &Namespace {
+        self.topology.host(host)
+    }
+
+    fn slot(&mut self, node: Node) -> &mut Option<Process> {
+        match node {
+            Node::Gateway => &mut self.gateway,
+            Node::Agent => &mut self.agent,
+        }
+    }
+
+    /// A `sekisho` command that asks a running process, in its namespace.
+    pub fn ask(&self, node: Node, words: &[&str]) -> LabResult<Command> {
+        let mut command = self.namespace(node).command(binary()?);
+        command.args(words).arg("--socket");
+        command.arg(self.directory().join(format!("{}.sock", node.command())));
+        Ok(command)
+    }
+
+    /// `sekisho status --json`. Exit code 3 (degraded) answers too.
+    pub fn status(&self, node: Node) -> LabResult<Value> {
+        self.ask_json(node, &["status", "--json"])
+    }
+
+    /// `sekisho sessions --json`: the list.
+    pub fn sessions(&self, node: Node) -> LabResult<Vec<Value>> {
+        let answer = self.ask_json(node, &["sessions", "--json"])?;
+        match answer["sessions"].as_array() {
+            Some(list) => Ok(list.clone()),
+            None => Err(LabError::Expectation(format!("sessions --json said {answer}"))),
+        }
+    }
+
+    fn ask_json(&self, node: Node, words: &[&str]) -> LabResult<Value> {
+        let mut command = self.ask(node, words)?;
+        let finished = run_any(&mut command, "", COMMAND_LIMIT)?;
+        serde_json::from_str(&finished.stdout).map_err(|_| failed(&command, &finished))
+    }
+
+    /// Frames dropped with a reason, all workers and the XDP program together.
+    pub fn drops(&self, node: Node, reason: &str) -> LabResult<u64> {
+        Ok(self.status(node)?["drops"][reason].as_u64().unwrap_or(0))
+    }
+
+    /// Frames dropped in all.
+    pub fn all_drops(&self, node: Node) -> LabResult<u64> {
+        let status = self.status(node)?;
+        let drops = status["drops"].as_object().into_iter().flatten();
+        Ok(drops.filter_map(|(_, count)| count.as_u64()).sum())
+    }
+
+    /// Sessions in a state, by `status`.
+    pub fn sessions_in(&self, node: Node, state: &str) -> LabResult<u64> {
+        Ok(self.status(node)?["sessions"][state].as_u64().unwrap_or(0))
+    }
+
+    /// Sessions that hold a key, by `status`.
+    pub fn keys_held(&self, node: Node) -> LabResult<u64> {
+        let status = self.status(node)?;
+        Ok(["keyed", "synced", "draining"]
+            .iter()
+            .filter_map(|state| status["sessions"][state].as_u64())
+            .sum())
+    }
+
+    /// The metrics page.
+    pub fn metrics(&self, node: Node) -> LabResult<String> {
+        let mut command = self.namespace(node).command("curl");
+        command.args(["-sf", "--max-time", "5", "http://127.0.0.1:9478/metrics"]);
+        run(&mut command, COMMAND_LIMIT)
+    }
+
+    /// Everything a person needs to see when a test on this chain fails.
+    pub fn diagnose(&mut self, test: &str, error: &str) {
+        println!("{test}: {error}");
+        for node in [Node::Gateway, Node::Agent] {
+            let status = self.status(node).map(|status| format!("{status:#}"));
+            println!("---- {node:?} status: {}", status.unwrap_or_else(|error| error.to_string()));
+            let sessions = self.sessions(node).map(|list| {
+                list.iter().take(20).map(|session| format!("\n  {session}")).collect::<String>()
+            });
+            println!("---- {node:?} sessions: {}", sessions.unwrap_or_else(|e| e.to_string()));
+        }
+        show_logs(&self.topology, test);
+    }
+
+    /// Leaves everything running after this value is gone.
+    pub fn detach(&mut self) -> LabResult {
+        for process in self.kdcs.iter_mut().flatten() {
+            process.detach();
+        }
+        for process in self.gateway.iter_mut().chain(&mut self.agent) {
+            process.detach();
+        }
+        self.topology.detach()
+    }
+}
+
+/// Runs a lab test on a chain: visible skip without privilege, diagnostics on failure, and in the end
+/// no canary on the cipher side, whatever the test itself looked at.
+pub fn on_chain(test: &str, setup: Setup, body: impl FnOnce(&mut Chain) -> LabResult) -> LabResult {
+    watched(test, setup, |chain| {
+        body(chain)?;
+        Ok(true)
+    })
+}
+
+/// The same for tests whose payloads may not even reach the plain side.
+pub fn on_silent_chain(
+    test: &str,
+    setup: Setup,
+    body: impl FnOnce(&mut Chain) -> LabResult,
+) -> LabResult {
+    watched(test, setup, |chain| {
+        body(chain)?;
+        Ok(false)
+    })
+}
+
+/// `body` says whether canaries must have been seen on the plain side.
+fn watched(
+    test: &str,
+    setup: Setup,
+    body: impl FnOnce(&mut Chain) -> LabResult<bool>,
+) -> LabResult {
+    if !privileged(test)? {
+        return Ok(());
+    }
+    let mut chain = Chain::prepare(setup)?;
+    guarded(
+        &mut chain,
+        |chain| {
+            chain.start_processes()?;
+            let shown = body(chain)?;
+            let reports = chain.watch.stop()?;
+            no_leak(&reports)?;
+            let (frames, bytes, _, dropped) = totals(&reports, Side::Cipher);
+            let canaries = totals(&reports, Side::Plain).2;
+            println!(
+                "{test}: {bytes} bytes in {frames} frames checked on the cipher side, {dropped} not seen; plain side shows {canaries} canaries"
+            );
+            if shown && canaries == 0 {
+                return Err(LabError::Expectation("no canary reached the plain side".to_owned()));
+            }
+            Ok(())
+        },
+        |chain, error| chain.diagnose(test, error),
+    )
+}
