@@ -1,3 +1,4 @@
 //! The Sekisho program: gateway, client agent, KDC, and the tools to look at them.
 
+pub mod admin;
 pub mod status;
