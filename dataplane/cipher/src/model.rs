@@ -88,3 +88,6 @@ fn keystream<'a>(ctx: &'a KeyContext, offset: u64, tag: &Tag) -> Keystream<'a> {
     counter[TAG_LEN..].copy_from_slice(&offset.to_be_bytes()[4..]);
     Keystream::from_core(CtrCore::inner_iv_init(&ctx.aes, &counter.into()))
 }
+
+#[cfg(test)]
+mod tests;
