@@ -80,15 +80,37 @@ impl Waiter {
     /// `has_work` looks at the worker's queues once more after the bell has been armed: work put
     /// there earlier would ring no bell.
     pub fn wait(&mut self, timeout: Duration, has_work: impl FnOnce() -> bool) -> Wake {
-        let bell = &self.doorbell.bell;
-        bell.asleep.store(true, Ordering::Relaxed);
+        let bell = PollFd::from_borrowed_fd(self.doorbell.bell.event.as_fd(), PollFlags::IN);
+        let mut fds: [PollFd<'_>; MAX_SOCKETS + 1] = std::array::from_fn(|_| bell.clone());
+        let watched = self.sockets.len().min(MAX_SOCKETS);
+        for (slot, socket) in fds[1..].iter_mut().zip(&self.sockets) {
+            *slot = PollFd::new(socket, PollFlags::IN);
+        }
+        self.doorbell.bell.armed(has_work, || sleep(&mut fds[..=watched], timeout))
+    }
+
+    /// As [`Self::wait`], over other descriptors as well; for control threads, it allocates.
+    pub fn wait_with(
+        &mut self,
+        others: &[(BorrowedFd<'_>, PollFlags)],
+        timeout: Duration,
+        has_work: impl FnOnce() -> bool,
+    ) -> Wake {
+        let bell = PollFd::from_borrowed_fd(self.doorbell.bell.event.as_fd(), PollFlags::IN);
+        let sockets = self.sockets.iter().map(|socket| PollFd::new(socket, PollFlags::IN));
+        let others = others.iter().map(|(fd, flags)| PollFd::from_borrowed_fd(*fd, *flags));
+        let mut fds: Vec<_> = std::iter::once(bell).chain(sockets).chain(others).collect();
+        self.doorbell.bell.armed(has_work, || sleep(&mut fds, timeout))
+    }
+}
+
+impl Bell {
+    /// Runs `sleep` with the bell armed, unless there is work already.
+    fn armed(&self, has_work: impl FnOnce() -> bool, sleep: impl FnOnce() -> Wake) -> Wake {
+        self.asleep.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        let wake = if has_work() {
-            Wake::Doorbell
-        } else {
-            sleep(&self.sockets, bell.event.as_fd(), timeout)
-        };
-        bell.asleep.store(false, Ordering::Relaxed);
+        let wake = if has_work() { Wake::Doorbell } else { sleep() };
+        self.asleep.store(false, Ordering::Relaxed);
         wake
     }
 }
@@ -96,29 +118,26 @@ impl Waiter {
 /// Ports a waiter can watch without allocating: two sides, and room for a second queue each.
 const MAX_SOCKETS: usize = 4;
 
-fn sleep(sockets: &[OwnedFd], event: BorrowedFd<'_>, timeout: Duration) -> Wake {
-    let bell = PollFd::from_borrowed_fd(event, PollFlags::IN);
-    let mut fds: [PollFd<'_>; MAX_SOCKETS + 1] = std::array::from_fn(|_| bell.clone());
-    let watched = sockets.len().min(MAX_SOCKETS);
-    for (slot, socket) in fds[1..].iter_mut().zip(sockets) {
-        *slot = PollFd::new(socket, PollFlags::IN);
-    }
+/// Polls `fds`, of which the first is the doorbell.
+fn sleep(fds: &mut [PollFd<'_>], timeout: Duration) -> Wake {
     let timeout = Timespec {
         tv_sec: timeout.as_secs().try_into().unwrap_or(i64::MAX),
         tv_nsec: timeout.subsec_nanos().into(),
     };
-    match poll(&mut fds[..=watched], Some(&timeout)) {
+    match poll(fds, Some(&timeout)) {
         Ok(0) | Err(Errno::INTR) => return Wake::Timeout,
         Ok(_) => {}
         // Out of kernel memory: the caller's loop goes on as if time had passed.
         Err(_) => return Wake::Timeout,
     }
-    if !fds[0].revents().is_empty() {
-        // Empties the counter; that it is empty already is no failure.
-        let _ = rustix::io::read(event, &mut [0_u8; 8]);
-        return Wake::Doorbell;
+    match fds.first() {
+        Some(bell) if !bell.revents().is_empty() => {
+            // Empties the counter; that it is empty already is no failure.
+            let _ = rustix::io::read(bell, &mut [0_u8; 8]);
+            Wake::Doorbell
+        }
+        _ => Wake::Frames,
     }
-    Wake::Frames
 }
 
 #[cfg(test)]

@@ -1,0 +1,99 @@
+//! How other threads ask the control loop: admin socket and metrics put a question in a channel
+//! and ring its bell; the loop answers between two turns and never waits for them.
+
+use std::time::Duration;
+
+use crossbeam::channel::{Receiver, Sender, bounded};
+use sekisho_dataplane::SessionPage;
+use sekisho_port::Doorbell;
+
+use crate::status::{SessionList, SessionRow, StatusSnapshot};
+
+/// How long a question may stay unanswered before the asker gives up.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Sessions that a worker hands over in one turn.
+pub(super) const PAGE: usize = 256;
+/// Questions that may wait.
+const BACKLOG: usize = 16;
+
+/// A question to the control loop.
+pub(super) enum Query {
+    /// Everything at one moment.
+    Status(Sender<Box<StatusSnapshot>>),
+    /// One page of the sessions of one worker, answered by the worker itself.
+    Sessions { worker: u16, cursor: u32, reply: Sender<SessionPage> },
+}
+
+/// The asking end; cheap to clone.
+#[derive(Clone)]
+pub struct ControlHandle {
+    queries: Sender<Query>,
+    bell: Doorbell,
+    workers: u16,
+}
+
+/// A pair of an asking end and the loop's end.
+pub(super) fn channel(bell: Doorbell, workers: u16) -> (ControlHandle, Receiver<Query>) {
+    let (queries, receiver) = bounded(BACKLOG);
+    (ControlHandle { queries, bell, workers }, receiver)
+}
+
+impl ControlHandle {
+    /// Everything at one moment; `None` if the loop has ended or does not answer in time.
+    #[must_use]
+    pub fn status(&self) -> Option<StatusSnapshot> {
+        let (reply, answer) = bounded(1);
+        self.ask(Query::Status(reply))?;
+        answer.recv_timeout(PATIENCE).ok().map(|snapshot| *snapshot)
+    }
+
+    /// Up to `limit` sessions of all workers, and how many there are.
+    #[must_use]
+    pub fn sessions(&self, limit: usize) -> Option<SessionList> {
+        let mut list = SessionList::default();
+        for worker in 0..self.workers {
+            let mut cursor = Some(0);
+            while let Some(at) = cursor {
+                let (reply, answer) = bounded(1);
+                self.ask(Query::Sessions { worker, cursor: at, reply })?;
+                let page = answer.recv_timeout(PATIENCE).ok()?;
+                list.total += page.rows.len() as u64;
+                let room = limit.saturating_sub(list.sessions.len());
+                list.sessions.extend(page.rows.iter().take(room).map(row));
+                cursor = page.next;
+            }
+        }
+        Some(list)
+    }
+
+    fn ask(&self, query: Query) -> Option<()> {
+        self.queries.send_timeout(query, PATIENCE).ok()?;
+        self.bell.ring();
+        Some(())
+    }
+}
+
+fn row(session: &sekisho_dataplane::SessionRow) -> SessionRow {
+    let (client, server) = session.flow.addresses();
+    let seconds = |ns: u64| ns as f64 / 1e9;
+    SessionRow {
+        client: client.to_string(),
+        server: server.to_string(),
+        state: session.state.label().into(),
+        worker: session.worker,
+        epoch: 0,
+        age_seconds: seconds(session.age_ns),
+        idle_seconds: seconds(session.idle_ns),
+        bytes_to_server: session.bytes[0],
+        bytes_to_client: session.bytes[1],
+        note: note(session).into(),
+    }
+}
+
+fn note(session: &sekisho_dataplane::SessionRow) -> &'static str {
+    match (session.candidate, session.bad_tags) {
+        (true, _) => "candidate: another session of these addresses is live",
+        (false, 0) => "",
+        (false, _) => "segments with a bad tag: forged, or a path that re-segments",
+    }
+}
