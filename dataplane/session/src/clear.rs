@@ -20,7 +20,7 @@ pub struct ClearTableFull;
 const OCCUPIED: u8 = 1;
 /// FIN seen in direction `i`: `FIN << i`.
 const FIN: u8 = 2;
-const BOTH_FINS: u8 = FIN | FIN << 1;
+const BOTH_FINS: u8 = FIN | (FIN << 1);
 const RST: u8 = 8;
 
 struct ClearFlow {
@@ -101,7 +101,12 @@ impl ClearTable {
         if !entry.is_ending() {
             entry.since = Tick::at(now);
         }
-        entry.flags |= u8::from(fin) * (FIN << direction.index()) | u8::from(rst) * RST;
+        if fin {
+            entry.flags |= FIN << direction.index();
+        }
+        if rst {
+            entry.flags |= RST;
+        }
         true
     }
 

@@ -9,8 +9,9 @@ pub(crate) struct FlowIndex(HashTable<u32>);
 impl FlowIndex {
     /// An index for `capacity` slots.
     ///
-    /// A quarter more is reserved: a removal may leave a tombstone, and with that slack a
-    /// rebuild falls due at most once in several `capacity` removals, even on a full table.
+    /// A quarter more is reserved: a removal may leave a tombstone, and with that slack a rebuild
+    /// falls due about once in `capacity` removals on a full table in the worst case (70 % of the
+    /// buckets used), and next to never at the usual power of two (half of them).
     pub(crate) fn new(capacity: u32) -> Self {
         let slots = capacity as usize;
         Self(HashTable::with_capacity(slots + slots / 4 + 4))

@@ -128,6 +128,15 @@ impl Session {
         self.since.has_passed(limit, now).then_some(input)
     }
 
+    /// What the key store holds, whatever the state.
+    #[cfg(test)]
+    pub(crate) fn wiped_keys(&self, direction: Direction) -> &TrafficKeys {
+        match direction {
+            Direction::ClientToServer => self.keys.client_to_server(),
+            Direction::ServerToClient => self.keys.server_to_client(),
+        }
+    }
+
     pub(crate) fn is_occupied(&self) -> bool {
         self.flags & OCCUPIED != 0
     }

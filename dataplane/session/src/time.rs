@@ -32,7 +32,8 @@ impl Time {
     }
 }
 
-/// Coarse time as a session stores it: 2^26 ns (67 ms) in 32 bits, which wrap after 9 years.
+/// Coarse time as a session stores it: 2^26 ns (67 ms) in 32 bits, compared within half of
+/// their range: 4 years.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Tick(u32);
 
@@ -48,12 +49,18 @@ impl Tick {
     /// True once at least `span` has passed; late by at most two ticks, never early.
     pub(crate) fn has_passed(self, span: Duration, now: Time) -> bool {
         let ticks = u32::try_from(span.as_nanos().div_ceil(1 << TICK_SHIFT)).unwrap_or(u32::MAX);
-        Self::at(now).0.wrapping_sub(self.0) > ticks
+        self.elapsed(now) > ticks
     }
 
     /// Whole time since this tick, to one tick.
     pub(crate) fn age(self, now: Time) -> Duration {
-        Duration::from_nanos(u64::from(Self::at(now).0.wrapping_sub(self.0)) << TICK_SHIFT)
+        Duration::from_nanos(u64::from(self.elapsed(now)) << TICK_SHIFT)
+    }
+
+    /// Ticks since this one; none if it lies ahead, as it may for a reading of an earlier burst.
+    fn elapsed(self, now: Time) -> u32 {
+        let ticks = Self::at(now).0.wrapping_sub(self.0);
+        if ticks.cast_signed() < 0 { 0 } else { ticks }
     }
 }
 
@@ -76,6 +83,13 @@ mod tests {
             assert!(!tick.has_passed(span, Time(start + 10_000_000_000 - 1)));
             assert!(tick.has_passed(span, Time(start + 10_000_000_000 + (2 << 26))));
         }
+    }
+
+    #[test]
+    fn a_tick_ahead_has_not_passed() {
+        let tick = Tick::at(Time(1 << 40));
+        assert!(!tick.has_passed(Duration::ZERO, Time(1 << 39)));
+        assert_eq!(tick.age(Time(1 << 39)), Duration::ZERO);
     }
 
     #[test]
