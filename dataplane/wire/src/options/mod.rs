@@ -1,7 +1,9 @@
 //! Options of ours in the TCP header (spec §2): codes, types, encoding.
-//! The walk over all options is in [`summary`], blocks in [`block`], the ladder in [`rewrite`].
+//! The walk over all options is in [`summary`], blocks in [`block`], rewriting in
+//! [`rewrite`] and `ladder`.
 
 pub mod block;
+mod ladder;
 pub mod rewrite;
 pub mod summary;
 

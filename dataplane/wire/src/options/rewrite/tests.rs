@@ -1,5 +1,7 @@
 use super::*;
 use crate::fixtures::{LINUX_SYN, MACOS_SYN, TIMESTAMPS, WINDOWS_SYN, sack};
+use crate::options::kind;
+use crate::options::summary::is_acc_ecn;
 use crate::options::{AcceptOption, RequestOption};
 use proptest::prelude::*;
 
