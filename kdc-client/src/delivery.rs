@@ -4,6 +4,7 @@
 //! nanoseconds of a monotonic clock of the caller; randomness is handed in at
 //! construction. Does not own sessions, frames or sockets.
 
+mod budget;
 mod client;
 mod gateway;
 
@@ -51,3 +52,6 @@ pub struct Ignored {
     /// Over a budget or beyond a table.
     pub over_budget: u64,
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@
 //! session tables of the dataplane: time and randomness are parameters, keys
 //! leave as bytes.
 
+mod cookie;
 pub mod delivery;
 mod identity;
 mod keys;

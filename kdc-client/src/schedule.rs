@@ -40,7 +40,7 @@ pub struct EpochSecrets {
     /// Traffic keys.
     pub traffic: TrafficSecrets,
     /// `confirm_c`: the client's proof.
-    pub confirm_c: [u8; 32],
+    pub confirm_c: Zeroizing<[u8; 32]>,
     /// `confirm_g`: the gateway's proof.
     pub confirm_g: [u8; 32],
     /// Seals the one SYNCED.
@@ -98,7 +98,7 @@ pub fn epoch_secrets(
     }
     Ok(EpochSecrets {
         traffic,
-        confirm_c: AuthKey(expand(&hkdf, b"confirm_c")).mac(&[th]),
+        confirm_c: Zeroizing::new(AuthKey(expand(&hkdf, b"confirm_c")).mac(&[th])),
         confirm_g: AuthKey(expand(&hkdf, b"confirm_g")).mac(&[th]),
         synced: WrapKey(expand(&hkdf, b"synced")),
         control: AuthKey(expand(&hkdf, b"control")),
