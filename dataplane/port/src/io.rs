@@ -57,6 +57,8 @@ impl std::fmt::Display for PortSide {
 pub struct IoCounters {
     /// Frames received.
     pub rx_frames: u64,
+    /// Frames that the driver put elsewhere in their chunk than expected; their memory is lost.
+    pub rx_misplaced: u64,
     /// Frames put into the transmit ring.
     pub tx_frames: u64,
     /// Frames freed unsent, because the port did not take its backlog away.
