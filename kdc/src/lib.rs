@@ -8,3 +8,4 @@ pub mod issuer;
 pub mod keyfile;
 pub mod policy;
 pub mod registry;
+pub mod server;
