@@ -1,4 +1,5 @@
 //! The Sekisho program: gateway, client agent, KDC, and the tools to look at them.
 
 pub mod admin;
+pub mod metrics;
 pub mod status;
