@@ -1,0 +1,134 @@
+//! From bytes to a classified frame: parse, lengths, checksums, direction, flow. Reads only; owns
+//! the decision of what a frame *is*, not of what happens to it.
+
+use sekisho_port::PortSide;
+use sekisho_session::{Direction, FlowKey};
+use sekisho_wire::{
+    FrameView, OptionError, ParseError, SekishoOption, TcpOptionsSummary, TcpView, Transport,
+    checksum, parse_frame,
+};
+
+use crate::config::WorkerConfig;
+use crate::drop_reason::DropReason;
+
+/// A TCP segment, read and named. `Copy` and without reference to the frame.
+#[derive(Clone, Copy)]
+pub(crate) struct Segment {
+    /// Side it came in on.
+    pub(crate) side: PortSide,
+    /// Offsets of the whole frame.
+    pub(crate) view: FrameView,
+    /// Offsets and fields of TCP, as in `view`.
+    pub(crate) tcp: TcpView,
+    /// Which way it goes within its flow.
+    pub(crate) direction: Direction,
+    /// Client and server.
+    pub(crate) flow: FlowKey,
+    /// What its options say.
+    pub(crate) options: TcpOptionsSummary,
+}
+
+impl Segment {
+    /// The one option of ours that it carries, or why it must not pass.
+    pub(crate) fn ours(&self) -> Result<Option<SekishoOption>, DropReason> {
+        self.options.sekisho().map_err(|error| match error {
+            OptionError::MalformedList => DropReason::TcpOptions,
+            OptionError::MalformedOurs | OptionError::DuplicateOurs | OptionError::NoRoom => {
+                DropReason::OptionMalformed
+            }
+        })
+    }
+
+    /// Whether it carries what a tag protects: payload, FIN or RST.
+    pub(crate) fn has_content(&self) -> bool {
+        self.tcp.payload.len > 0 || self.tcp.flags.fin() || self.tcp.flags.rst()
+    }
+
+    pub(crate) fn is_pure_ack(&self) -> bool {
+        self.tcp.is_pure_ack()
+    }
+}
+
+/// What a frame is.
+#[allow(clippy::large_enum_variant)] // Lives on the stack for the time of one frame.
+pub(crate) enum Class {
+    /// A TCP segment.
+    Tcp(Segment),
+    /// A key-delivery datagram from the cipher side.
+    Datagram(FrameView),
+}
+
+/// Reads a frame that came in on `side`.
+pub(crate) fn classify(
+    config: &WorkerConfig,
+    side: PortSide,
+    frame: &[u8],
+) -> Result<Class, DropReason> {
+    let view = parse_frame(frame).map_err(parse_reason)?;
+    if view.l4_end - view.l2_len > config.mtu {
+        return Err(DropReason::MtuExceeded);
+    }
+    let verify = config.verifies(side);
+    match view.transport {
+        Transport::Tcp(tcp) => {
+            if verify && !checksums_hold(frame, &view) {
+                return Err(DropReason::BadChecksum);
+            }
+            segment(config, side, frame, (view, tcp)).map(Class::Tcp)
+        }
+        Transport::Udp(udp) if [udp.src_port, udp.dst_port].contains(&config.kdp_port) => {
+            if side == PortSide::Plain {
+                return Err(DropReason::KdpFromPlain);
+            }
+            if verify && !checksums_hold(frame, &view) {
+                return Err(DropReason::BadChecksum);
+            }
+            Ok(Class::Datagram(view))
+        }
+        Transport::Udp(_) | Transport::Icmp(_) | Transport::Other(_) => {
+            Err(DropReason::UnexpectedProtocol)
+        }
+    }
+}
+
+fn checksums_hold(frame: &[u8], view: &FrameView) -> bool {
+    checksum::verify_ipv4_header(frame, view) && checksum::verify_transport(frame, view)
+}
+
+fn segment(
+    config: &WorkerConfig,
+    side: PortSide,
+    frame: &[u8],
+    (view, tcp): (FrameView, TcpView),
+) -> Result<Segment, DropReason> {
+    let flags = tcp.flags;
+    let ends = u8::from(flags.syn()) + u8::from(flags.fin()) + u8::from(flags.rst());
+    // A segment is one of SYN, FIN, RST at most, and without ACK only SYN or RST.
+    if ends > 1 || !(flags.ack() || flags.syn() || flags.rst()) {
+        return Err(DropReason::BadFlags);
+    }
+    let direction = config.role.direction(side);
+    // Addresses that cannot be named (IPv4-mapped IPv6) are on no honest wire.
+    let flow = FlowKey::from_view(&view, &tcp, direction).ok_or(DropReason::Ipv6Header)?;
+    let options = TcpOptionsSummary::walk(tcp.options(frame), &config.options);
+    Ok(Segment { side, view, tcp, direction, flow, options })
+}
+
+fn parse_reason(error: ParseError) -> DropReason {
+    match error {
+        ParseError::Truncated => DropReason::Truncated,
+        ParseError::Oversized => DropReason::Oversized,
+        ParseError::NotIp => DropReason::NotIp,
+        ParseError::TooManyVlanTags => DropReason::VlanTags,
+        ParseError::BadIpv4Header => DropReason::Ipv4Header,
+        ParseError::Ipv4Options => DropReason::Ipv4Options,
+        ParseError::BadIpv6Header => DropReason::Ipv6Header,
+        ParseError::ExtensionHeader => DropReason::ExtensionHeader,
+        ParseError::Fragment => DropReason::Fragment,
+        ParseError::LengthMismatch => DropReason::LengthMismatch,
+        ParseError::Jumbogram => DropReason::Jumbogram,
+        ParseError::BadTcpHeader => DropReason::TcpHeader,
+        ParseError::BadUdpHeader => DropReason::UdpHeader,
+        ParseError::BadIcmpHeader => DropReason::IcmpHeader,
+    }
+}
