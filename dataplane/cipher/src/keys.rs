@@ -50,7 +50,7 @@ impl TrafficKeys {
     }
 }
 
-/// The two directions were given the same key (spec P-3).
+/// The two directions were given the same key (M3.2).
 ///
 /// With it a segment reflected to its sender would verify.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]

@@ -14,7 +14,8 @@ use subtle::ConstantTimeEq;
 use crate::keys::KeyContext;
 use crate::segment::{Associated, BadTag, Payload, TAG_LEN, Tag};
 
-/// Set in a counter block, clear in a tag's input: `K` never encrypts one block for both uses.
+/// Set in a counter block, clear in a tag's input: `K` never encrypts one block for both uses
+/// (M3.7).
 const USE_BIT: u8 = 0x80;
 
 /// `Ctr32BE` that borrows its key schedule.
@@ -38,7 +39,7 @@ pub fn seal(ctx: &KeyContext, a: &Associated, frame: &mut [u8], at: Payload) -> 
 
 /// Opens one segment: ciphertext at `at.src` becomes plaintext at `at.dst` if `tag` verifies.
 ///
-/// The tags are compared in constant time.
+/// The tags are compared in constant time (M3.8).
 ///
 /// # Errors
 /// [`BadTag`]: the frame is to be freed and never emitted; its payload has been overwritten with
@@ -66,7 +67,7 @@ pub fn open(
     }
 }
 
-/// `T` = first 12 octets of `AES_K(h)`, `h = GHASH_H(A ‖ P)` with the use bit cleared.
+/// `T` = first 12 octets of `AES_K(h)`, `h = GHASH_H(A ‖ P)` with the use bit cleared (M3.5).
 fn tag_of(ctx: &KeyContext, a: &Associated, len: u16, plaintext: &[u8]) -> Tag {
     let mut ghash = ctx.ghash.clone();
     ghash.update(&[a.block(len).into()]);
@@ -79,7 +80,7 @@ fn tag_of(ctx: &KeyContext, a: &Associated, len: u16, plaintext: &[u8]) -> Tag {
     tag
 }
 
-/// Keystream whose block `i` is `AES_K(T′ ‖ u32((offset + i) mod 2^32))`.
+/// Keystream whose block `i` is `AES_K(T′ ‖ u32((offset + i) mod 2^32))` (M3.6).
 fn keystream<'a>(ctx: &'a KeyContext, offset: u64, tag: &Tag) -> Keystream<'a> {
     let mut counter = [0; 16];
     counter[..TAG_LEN].copy_from_slice(tag);

@@ -39,7 +39,7 @@ pub struct Associated {
 }
 
 impl Associated {
-    /// The block `A` of spec section 3 for a payload of `len` octets.
+    /// The block `A` (M3.4) for a payload of `len` octets.
     #[must_use]
     pub fn block(&self, len: u16) -> [u8; 16] {
         let mut block = [0; 16];
@@ -68,7 +68,7 @@ pub struct Payload {
 
 /// The tag does not fit the segment: forged, damaged, re-segmented, or sealed with another key.
 ///
-/// The frame is to be freed; nothing of the session may change (hazards 32 and 35).
+/// The frame is to be freed; nothing of the session may change (M3.8, hazard 35).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("tag does not verify")]
 pub struct BadTag;

@@ -2,7 +2,7 @@
 //! policy.
 //!
 //! Under `prefer` a segment passes in clear only if its flow is in this table, and a flow enters
-//! only by its SYN: what is unknown in mid-stream never passes (hazard 37).
+//! only by its SYN: what is unknown in mid-stream never passes (M7.14, hazard 37).
 
 use thiserror::Error;
 

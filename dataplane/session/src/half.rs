@@ -79,7 +79,7 @@ impl HalfConn {
     pub(crate) const NEW: Self =
         Self { high: Packed::ZERO, in_flight: Packed::ZERO, isn: Packed::ZERO, flags: 0 };
 
-    /// Fixes the origin of offsets by the first SYN or SYN-ACK that is handed over.
+    /// Fixes the origin of offsets by the first SYN or SYN-ACK that is handed over (M7.3).
     pub fn fix_origin(&mut self, isn: SeqNum) -> Origin {
         match self.origin() {
             None => {
@@ -128,7 +128,7 @@ impl HalfConn {
         self.has_fin() && self.in_flight.get32() == 0
     }
 
-    /// The place of a segment to be sealed: unwrapped around the highest acknowledgement.
+    /// The place of a segment to be sealed: unwrapped around the highest acknowledgement (M7.5, M7.7).
     ///
     /// Not for pure ACKs, which are not sealed.
     ///
@@ -153,7 +153,7 @@ impl HalfConn {
         }
     }
 
-    /// The offset of a tagged segment: unwrapped around the highest verified offset.
+    /// The offset of a tagged segment: unwrapped around the highest verified offset (M7.5).
     ///
     /// # Errors
     /// [`OffsetError`]: drop.
@@ -171,7 +171,7 @@ impl HalfConn {
     }
 
     /// The offset of a RST without payload that answers a SYN: [`RST_ANSWER_OFFSET`]; `self` is
-    /// the direction of the server.
+    /// the direction of the server (M7.4).
     ///
     /// # Errors
     /// [`OffsetError::LateAnswer`] once a SYN-ACK was handed over.
@@ -205,7 +205,7 @@ impl HalfConn {
 
     /// Takes note of an acknowledgement of this direction; true if it is the highest so far.
     ///
-    /// One below the last, or above what was sealed or verified, is ignored: it can be forged.
+    /// One below the last, or above what was sealed or verified, is ignored: it can be forged (M7.6).
     #[inline]
     pub fn acknowledge(&mut self, ack: SeqNum) -> bool {
         let Some(isn) = self.origin() else { return false };
@@ -218,7 +218,7 @@ impl HalfConn {
         true
     }
 
-    /// True if a RST at `offset`, verified or sealed, ends the session.
+    /// True if a RST at `offset`, verified or sealed, ends the session (M7.15).
     ///
     /// The receiver takes it only at its next expected octet (RFC 5961), which lies between the
     /// last acknowledgement seen and the highest octet handed over, as acknowledgements are
@@ -242,7 +242,7 @@ impl HalfConn {
         basis.checked_add(i64::from(distance)).ok_or(OffsetError::OutOfWindow)
     }
 
-    /// Refuses what cannot be if the FIN stands where it stands.
+    /// Refuses what cannot be if the FIN stands where it stands (M7.8).
     #[inline]
     fn check_end(&self, offset: u64, len: u16, flags: SegmentFlags) -> Result<(), OffsetError> {
         if len == 0 && !flags.fin {

@@ -67,7 +67,7 @@ pub enum Charge {
     Within,
     /// Counted; seal, and have the session rekeyed.
     RekeyDue,
-    /// Not counted; the segment must not be sealed (spec L-24).
+    /// Not counted; the segment must not be sealed (M3.11).
     Exhausted,
 }
 

@@ -3,7 +3,7 @@
 //!
 //! One writer, fixed capacity, nothing allocated after set-up. A live session is what packets meet;
 //! a SYN with a new ISN on its tuple makes a *candidate*, at most one, which takes its place only
-//! when it synchronises itself (hazard 15).
+//! when it synchronises itself (M7.11, hazard 15).
 
 use sekisho_cipher::EpochKeys;
 use sekisho_wire::SeqNum;
@@ -203,7 +203,7 @@ impl SessionTable {
         outcome
     }
 
-    /// Removes a session and wipes its keys, whatever its state.
+    /// Removes a session and wipes its keys, whatever its state (M7.17).
     pub fn remove(&mut self, id: SessionId) -> Option<Removed> {
         let session = self.get(id)?;
         let (flow, state) = (*session.flow(), session.state());
