@@ -47,6 +47,10 @@ impl OptionBlock {
     /// Appends bytes as they are; `None` and no change where they do not fit.
     #[inline]
     pub fn push(&mut self, bytes: &[u8]) -> Option<()> {
+        // Timestamps with padding, the one usual length: a copy of known length is no call.
+        if let Ok(twelve) = <&[u8; 12]>::try_from(bytes) {
+            return self.push_array(twelve);
+        }
         let start = self.len();
         self.bytes.get_mut(start..start + bytes.len())?.copy_from_slice(bytes);
         // At most 40: the range above was within the array.
@@ -54,15 +58,28 @@ impl OptionBlock {
         Some(())
     }
 
+    #[inline]
+    fn push_array<const N: usize>(&mut self, bytes: &[u8; N]) -> Option<()> {
+        let start = self.len();
+        *self.bytes.get_mut(start..)?.first_chunk_mut::<N>()? = *bytes;
+        // At most 40: the chunk above was within the array.
+        self.len = (start + N) as u8;
+        Some(())
+    }
+
     /// Appends an option of ours; `None` and no change where it does not fit.
     #[inline]
     pub fn push_sekisho(&mut self, option: &SekishoOption, codes: &OptionCodes) -> Option<()> {
-        let encoded = option.encode(codes);
-        self.push(&encoded[..option.len()])?;
-        if matches!(option, SekishoOption::Tag(_)) {
-            self.tag_at = self.len - TAG_LEN as u8;
+        match option {
+            SekishoOption::Tag(tag) => {
+                self.push_array(&tag.encode(codes))?;
+                self.tag_at = self.len - TAG_LEN as u8;
+                Some(())
+            }
+            SekishoOption::Request(request) => self.push_array(&request.encode(codes)),
+            SekishoOption::Accept(accept) => self.push_array(&accept.encode(codes)),
+            SekishoOption::Resync(resync) => self.push_array(&resync.encode(codes)),
         }
-        Some(())
     }
 
     /// Pads with NOP to a multiple of 4; always fits, 40 being one.

@@ -69,7 +69,7 @@ pub mod kind {
 /// is the key phase of a tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct OptionCodes {
-    /// Option kind.
+    /// Option kind: one that hosts do not use (253, 254, or one assigned to this protocol).
     pub kind: u8,
     /// ExID of phase 0; its last bit is ignored.
     pub exid: u16,

@@ -109,15 +109,16 @@ impl TcpOptionsSummary {
     /// Walks the options of a segment (at most 40 bytes are read).
     #[inline]
     pub fn walk(options: &[u8], codes: &OptionCodes) -> Self {
-        // What nearly every segment in mid-stream carries: NOP, NOP, timestamps.
-        if let Ok(&[1, 1, kind::TIMESTAMPS, 10, a, b, c, d, e, f, g, h]) =
-            <&[u8; 12]>::try_from(options)
-        {
-            let timestamps = (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]));
-            return Self { timestamps: Some(timestamps), end: 12, ..Self::default() };
-        }
         let mut summary = Self::default();
         let mut walk = Walk::new(options);
+        // What nearly every segment in mid-stream begins with: NOP, NOP, timestamps.
+        if let Some(&[1, 1, kind::TIMESTAMPS, 10, a, b, c, d, e, f, g, h]) =
+            options.first_chunk::<12>()
+        {
+            let value = u32::from_be_bytes([a, b, c, d]);
+            summary.timestamps = Some((value, u32::from_be_bytes([e, f, g, h])));
+            walk.at = 12;
+        }
         for step in walk.by_ref() {
             if let Step::Option { at, len } = step
                 && let Some(option) = options.get(at..at + len)

@@ -86,11 +86,16 @@ fn the_walk_reads_what_hosts_send() {
 
 #[test]
 fn the_short_cut_for_timestamps_agrees_with_the_walk() {
-    let longer: Vec<u8> = TIMESTAMPS.iter().copied().chain([1, 1, 1, 1]).collect();
-    let walked = walk(&longer);
-    assert_eq!(walk(&TIMESTAMPS), TcpOptionsSummary { end: 12, ..walked });
-    // Codes that claim kind 8 would be absurd, yet must not be hidden by the short cut.
-    assert_eq!(walk(&TIMESTAMPS).ours, None);
+    // The same options in another order take the long way.
+    let other = [8, 10, 0, 1, 2, 3, 4, 5, 6, 7, 1, 1];
+    assert_eq!(walk(&TIMESTAMPS), walk(&other));
+    let tag = TagOption { phase: 1, tag: [3; 12] }.encode(&CODES);
+    let short = walk(&[&TIMESTAMPS[..], &tag].concat());
+    let long = walk(&[&other[..], &tag].concat());
+    assert_eq!(short, long);
+    // Timestamps that are there twice: the first count.
+    let twice = [&TIMESTAMPS[..], &[8, 10, 9, 9, 9, 9, 9, 9, 9, 9, 1, 1]].concat();
+    assert_eq!(walk(&twice).timestamps, walk(&TIMESTAMPS).timestamps);
 }
 
 #[test]
