@@ -34,7 +34,7 @@ pub(crate) fn decide(
 ) -> Result<Verdict, DropReason> {
     let ours = segment.ours()?;
     if segment.is_pure_ack() {
-        return bare_ack(worker, frame, segment, id, ours);
+        return bare_ack(worker, frame, segment, (id, ours), now);
     }
     if !segment.has_content() {
         return Err(DropReason::BadFlags);
@@ -69,8 +69,8 @@ fn bare_ack(
     worker: &mut Worker,
     frame: &mut Frame,
     segment: &Segment,
-    id: SessionId,
-    ours: Option<SekishoOption>,
+    (id, ours): (SessionId, Option<SekishoOption>),
+    now: Time,
 ) -> Result<Verdict, DropReason> {
     match ours {
         None => {}
@@ -83,6 +83,8 @@ fn bare_ack(
         // Not authenticated: it moves `una`, within what was sealed, and no timer.
         session.half_mut(segment.direction.reverse()).acknowledge(segment.tcp.ack);
         rewrite::finish(frame, segment.view, checksum, &worker.counters);
+        // The last segment of a connection that the client closed first is this one.
+        teardown::fins(worker, id, now);
         return Ok(Verdict::Forward);
     }
     let waits = worker.config.role == Role::Gateway
