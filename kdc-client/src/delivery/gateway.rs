@@ -222,7 +222,7 @@ impl GatewayDelivery {
             return;
         };
         let started = *started;
-        self.to_synced(session, now);
+        self.enter_synced(session, now);
         self.outcome(*session, Ok(()), now.saturating_sub(started));
     }
 
@@ -319,7 +319,7 @@ impl GatewayDelivery {
         }
     }
 
-    fn to_synced(&mut self, session: &SessionRef, now: u64) {
+    fn enter_synced(&mut self, session: &SessionRef, now: u64) {
         let Some(entry) = self.table.get_mut(session) else { return };
         let alarm = now.saturating_add(AFTER_SYNC).max(entry.cookie_dead);
         match std::mem::replace(&mut entry.stage, Stage::Waiting) {

@@ -170,10 +170,13 @@ impl GatewayDelivery {
             self.hint(Some(session), request_id, path, code);
             return;
         }
-        if !self.may_ask(&session, path, now) {
+        // A session that has used up its exchanges keeps the code of the last one.
+        let spent = entry.exchanges >= self.limits.exchanges_per_session;
+        let code = entry.code.filter(|_| spent).unwrap_or(RefuseCode::Overloaded);
+        if spent || !self.may_ask(path, now) {
             self.ignored.over_budget += 1;
-            self.note(&session, RefuseCode::Overloaded);
-            self.hint(Some(session), request_id, path, RefuseCode::Overloaded);
+            self.note(&session, code);
+            self.hint(Some(session), request_id, path, code);
             return;
         }
         self.ask(session, message, identify, (path, bytes), now);
@@ -184,11 +187,8 @@ impl GatewayDelivery {
         *service == Service::from(session.server) || self.names.iter().any(named)
     }
 
-    fn may_ask(&mut self, session: &SessionRef, path: Path, now: u64) -> bool {
-        let begun = self.table.get(session).map_or(u8::MAX, |entry| entry.exchanges);
-        begun < self.limits.exchanges_per_session
-            && self.exchanges.len() < self.limits.exchanges
-            && self.budgets.take(path.theirs.ip(), now)
+    fn may_ask(&mut self, path: Path, now: u64) -> bool {
+        self.exchanges.len() < self.limits.exchanges && self.budgets.take(path.theirs.ip(), now)
     }
 
     fn ask(
@@ -367,7 +367,7 @@ impl GatewayDelivery {
             return;
         };
         if first {
-            self.to_synced(&session, now);
+            self.enter_synced(&session, now);
             self.outputs.push_back(GatewayOutput::Synchronised { session });
         }
         self.send(Some(session), path, synced);

@@ -212,7 +212,7 @@ fn resends_are_byte_identical_and_back_off_from_200_ms_to_3_s() {
         w.now = at;
         w.to_gateway.clear();
         w.timers();
-        assert_eq!(w.to_gateway, [first.clone()]);
+        assert_eq!(w.to_gateway, std::slice::from_ref(&first));
         times.push((at - start) / MILLISECOND);
     }
     assert_eq!(times, [200, 600, 1400, 3000, 6000, 9000, 12_000]);
@@ -299,7 +299,7 @@ fn closing_ends_a_delivery_with_one_outcome() {
     w.gateway.on_closed(&session(), w.now);
     w.drain();
     let closed = Seen::Outcome(Err(RefuseCode::Closed), 0);
-    assert_eq!(w.gateway_seen, [closed.clone()]);
+    assert_eq!(w.gateway_seen, std::slice::from_ref(&closed));
     assert_eq!(w.client_seen, [Seen::Send(EARLY), closed]);
     assert_eq!((w.client.next_deadline(), w.gateway.next_deadline()), (None, None));
 
