@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use super::config::{self, Setup};
@@ -56,7 +57,7 @@ pub fn binary() -> LabResult<PathBuf> {
 pub struct Chain {
     /// How it was set up.
     pub setup: Setup,
-    /// Captures; `None` once they are stopped.
+    /// Captures on both sides.
     pub watch: Watch,
     kdcs: Vec<Option<Process>>,
     gateway: Option<Process>,
@@ -171,10 +172,12 @@ impl Chain {
         Ok(())
     }
 
-    /// The process of KDC number `index`.
-    pub fn kdc(&mut self, index: usize) -> LabResult<&mut Process> {
-        let process = self.kdcs.get_mut(index).and_then(Option::as_mut);
-        process.ok_or_else(|| LabError::Expectation(format!("KDC {index} does not run")))
+    /// Sends a signal to KDC number `index`: STOP and CONT make it stand still for a while.
+    pub fn signal_kdc(&self, index: usize, signal: Signal) -> LabResult {
+        match self.kdcs.get(index) {
+            Some(Some(process)) => process.signal(signal),
+            _ => Err(LabError::Expectation(format!("KDC {index} does not run"))),
+        }
     }
 
     /// Starts the gateway or the agent without waiting for it.
@@ -199,7 +202,7 @@ impl Chain {
                 let log = self.process(node)?.log();
                 return Err(LabError::Expectation(format!("{node:?} ended at once:\n{log}")));
             }
-            Ok(self.status(node).is_ok_and(|status| status["ready"] == true))
+            Ok(self.status(node).is_ok_and(|status| status["process"]["state"] == "running"))
         })
     }
 
@@ -263,30 +266,49 @@ impl Chain {
         serde_json::from_str(&finished.stdout).map_err(|_| failed(&command, &finished))
     }
 
-    /// Frames dropped with a reason, all workers and the XDP program together.
-    pub fn drops(&self, node: Node, reason: &str) -> LabResult<u64> {
-        Ok(self.status(node)?["drops"][reason].as_u64().unwrap_or(0))
+    /// A count of `status`: `table` is `drops`, `xdp`, `sessions`, `deliveries`, `kdc_requests` …
+    pub fn count(&self, node: Node, table: &str, label: &str) -> LabResult<u64> {
+        let status = self.status(node)?;
+        Ok(counted(&status, table).filter(|row| row.0 == label).map(|row| row.1).sum())
     }
 
-    /// Frames dropped in all.
+    /// Frames dropped with a reason, by workers and by the XDP program.
+    pub fn drops(&self, node: Node, reason: &str) -> LabResult<u64> {
+        Ok(self.count(node, "drops", reason)? + self.count(node, "xdp", reason)?)
+    }
+
+    /// Everything that workers and the XDP program count by reason, as one number that only grows.
     pub fn all_drops(&self, node: Node) -> LabResult<u64> {
         let status = self.status(node)?;
-        let drops = status["drops"].as_object().into_iter().flatten();
-        Ok(drops.filter_map(|(_, count)| count.as_u64()).sum())
-    }
-
-    /// Sessions in a state, by `status`.
-    pub fn sessions_in(&self, node: Node, state: &str) -> LabResult<u64> {
-        Ok(self.status(node)?["sessions"][state].as_u64().unwrap_or(0))
+        Ok(["drops", "xdp"].iter().flat_map(|table| counted(&status, table)).map(|row| row.1).sum())
     }
 
     /// Sessions that hold a key, by `status`.
     pub fn keys_held(&self, node: Node) -> LabResult<u64> {
         let status = self.status(node)?;
-        Ok(["keyed", "synced", "draining"]
-            .iter()
-            .filter_map(|state| status["sessions"][state].as_u64())
+        let keyed = |row: &(&str, u64)| ["keyed", "synced", "draining"].contains(&row.0);
+        Ok(counted(&status, "sessions").filter(keyed).map(|row| row.1).sum())
+    }
+
+    /// Frames of all workers that are free or lie in a ring: what a quiet process must not lose.
+    pub fn frames_at_rest(&self, node: Node) -> LabResult<u64> {
+        let status = self.status(node)?;
+        let workers = status["workers"].as_array().into_iter().flatten();
+        Ok(workers
+            .map(|worker| {
+                let rings = worker["rings"].as_array().into_iter().flatten();
+                let frames = rings.filter(|ring| ring["side"] != "control");
+                let used: u64 = frames.filter_map(|ring| ring["used"].as_u64()).sum();
+                used + worker["frames_free"].as_u64().unwrap_or(0)
+            })
             .sum())
+    }
+
+    /// Lines of the first KDC's audit log.
+    pub fn audit(&self) -> Vec<String> {
+        let path = self.directory().join("kdc0-audit.log");
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
     }
 
     /// The metrics page.
@@ -320,6 +342,12 @@ impl Chain {
         }
         self.topology.detach()
     }
+}
+
+/// Labels and counts of one table of a status.
+fn counted<'a>(status: &'a Value, table: &str) -> impl Iterator<Item = (&'a str, u64)> + use<'a> {
+    let rows = status[table].as_array().into_iter().flatten();
+    rows.filter_map(|row| Some((row["label"].as_str()?, row["count"].as_u64()?)))
 }
 
 /// Runs a lab test on a chain: visible skip without privilege, diagnostics on failure, and in the end

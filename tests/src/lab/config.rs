@@ -100,7 +100,7 @@ pub fn gateway(setup: &Setup, directory: &Path) -> String {
         KDC_ADDRESSES[..setup.kdcs].iter().map(|address| format!("\"{address}\"")).collect();
     let _ = write!(
         text,
-        "\n[kdc]\nservers = [{}]\ntransport = \"{}\"\ntimeout_ms = 1500\n",
+        "\n[kdc]\nservers = [{}]\ntransport = \"{}\"\ntimeout_ms = 3000\n",
         servers.join(", "),
         setup.transport
     );

@@ -130,7 +130,8 @@ pub struct Topology {
     pub lan: Namespace,
     /// Where the KDCs run.
     pub kdc: Namespace,
-    office: Namespace,
+    /// The switch before the agent.
+    pub office: Namespace,
     hosts: Vec<(Host, Namespace)>,
     /// Configurations, logs and the bpffs.
     pub site: Site,

@@ -1,4 +1,12 @@
 //! The lab tests: the real chain in network namespaces, with real programs. They need root; see
 //! `cargo xtask test`. One binary, so that it is linked once; run with one test thread.
+//! The network is drawn in `sekisho_tests::lab::topology`.
 
 mod baseline;
+mod claims;
+mod failures;
+mod hostile;
+mod keys;
+mod operations;
+mod policies;
+mod transfers;
