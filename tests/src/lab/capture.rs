@@ -1,7 +1,8 @@
 //! Captures: tcpdump on one interface, its pcap stream read as it comes. Counts bytes, looks for the
-//! canary in every frame, keeps the first frames for timelines and replays.
+//! canary in every frame, keeps the latest frames for timelines and replays.
 //! Owns no verdict: whether a canary may be seen depends on the side (see `harness`).
 
+use std::collections::VecDeque;
 use std::io::Read;
 use std::process::{Child, ChildStdout, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,9 +23,8 @@ pub const IPERF_CANARY: &[u8] = b"0123456789012345678901234567890123456789";
 const SNAP: usize = 4096;
 /// Kernel buffer of one capture in KiB: holds 16 k frames while the two cores are busy elsewhere.
 const BUFFER_KIB: &str = "131072";
-/// Limits of what is kept of a capture.
+/// How many frames are kept, the latest ones: bulk transfers push each other out.
 const KEEP_FRAMES: usize = 4096;
-const KEEP_BYTES: usize = 4 << 20;
 /// EtherType for local experiments (IEEE 802): marks the end of what a capture must have read.
 const MARKER_TYPE: [u8; 2] = [0x88, 0xB5];
 const MARKER_TEXT: &[u8] = b"sekisho-lab-marker-";
@@ -55,8 +55,8 @@ pub struct CaptureReport {
     pub canaries: u64,
     /// The first of them.
     pub first_hit: Option<CapturedFrame>,
-    /// The first frames, in order.
-    pub kept: Vec<CapturedFrame>,
+    /// The latest frames, in order.
+    pub kept: VecDeque<CapturedFrame>,
     /// Frames the kernel had to drop for want of buffer: not searched.
     pub dropped: u64,
 }
@@ -69,9 +69,7 @@ impl CaptureReport {
         self.canaries += later.canaries;
         self.dropped += later.dropped;
         self.first_hit = self.first_hit.take().or(later.first_hit);
-        if self.kept.is_empty() {
-            self.kept = later.kept;
-        }
+        self.kept.extend(later.kept);
     }
 }
 
@@ -222,9 +220,10 @@ fn note(report: &mut CaptureReport, micros: u64, bytes: &[u8]) {
             report.first_hit = Some(CapturedFrame { micros, bytes: bytes.to_vec() });
         }
     }
-    if report.kept.len() < KEEP_FRAMES && report.bytes < KEEP_BYTES as u64 {
-        report.kept.push(CapturedFrame { micros, bytes: bytes.to_vec() });
+    if report.kept.len() == KEEP_FRAMES {
+        report.kept.pop_front();
     }
+    report.kept.push_back(CapturedFrame { micros, bytes: bytes.to_vec() });
 }
 
 /// Whether `needle` occurs in `hay`: Horspool's search, since captures run to gigabytes.

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
 
-use super::capture::{Capture, CaptureReport};
+use super::capture::{Capture, CaptureReport, CapturedFrame};
 use super::topology::{TO_AGENT, TO_BOX, TO_GATEWAY, Topology};
 use super::{LabError, LabResult};
 
@@ -53,14 +53,22 @@ impl Watch {
         Ok(reports)
     }
 
-    /// The capture between network and gateway, up to now.
-    pub fn at_gateway(&self) -> LabResult<CaptureReport> {
-        self.running[1].1.report()
+    /// The latest frames between network and gateway.
+    pub fn recent_at_gateway(&self) -> LabResult<Vec<CapturedFrame>> {
+        self.recent(1)
     }
 
-    /// The capture behind the gateway, up to now.
-    pub fn plain(&self) -> LabResult<CaptureReport> {
-        self.running[2].1.report()
+    /// The latest frames behind the gateway.
+    pub fn recent_plain(&self) -> LabResult<Vec<CapturedFrame>> {
+        self.recent(2)
+    }
+
+    /// Of the capture at `place` in the list of `resume`.
+    fn recent(&self, place: usize) -> LabResult<Vec<CapturedFrame>> {
+        match self.running.get(place) {
+            Some((_, capture)) => Ok(capture.report()?.kept.into()),
+            None => Err(LabError::Expectation("the captures are stopped".to_owned())),
+        }
     }
 
     /// Forgets what was seen and starts anew: for a phase without cipher before the one that counts.

@@ -12,12 +12,14 @@
 //! | `forge`, `inject` | frames forged, frames sent |
 //! | `programs`, `peers` | unchanged programs, small TCP peers of our own |
 //! | `config`, `chain` | configuration files, the running processes |
+//! | `claims` | the claims, checked on a running chain |
 //! | `harness` | what all lab tests share |
 
 mod error;
 
 pub mod capture;
 pub mod chain;
+pub mod claims;
 pub mod config;
 pub mod forge;
 pub mod harness;

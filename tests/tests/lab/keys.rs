@@ -46,8 +46,8 @@ fn fails(chain: &Chain, code: &str) -> LabResult {
 }
 
 fn no_syn_reached_the_server(chain: &Chain) -> LabResult {
-    let report = chain.watch.plain()?;
-    let seen = parse(&report.kept);
+    let frames = chain.watch.recent_plain()?;
+    let seen = parse(&frames);
     let syns = seen.iter().filter(|f| f.view.tcp().is_some_and(|tcp| tcp.flags.syn())).count();
     expect_that!(syns == 0, "{syns} SYNs reached the server of a client nobody vouched for");
     Ok(())
