@@ -9,9 +9,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub const IPV4_HEADER_LEN: usize = 20;
 /// Length of the fixed IPv6 header.
 pub const IPV6_HEADER_LEN: usize = 40;
-/// Extension headers walked before the packet is refused: RFC 8200 §4.1 knows four that may stand
-/// before TCP, each once; twice that is generous and still a bound.
-pub const MAX_EXTENSION_HEADERS: usize = 8;
+/// Extension headers walked before the packet is refused (spec M2.15): RFC 8200 §4.1 knows four that
+/// may stand before TCP, hosts send one or two; the XDP program walks as many.
+pub const MAX_EXTENSION_HEADERS: usize = 6;
 
 /// Protocol number of ICMP.
 pub const PROTO_ICMP: u8 = 1;
