@@ -1,16 +1,14 @@
 //! The admin socket: what is asked, what is answered, and how the question reaches the control loop.
 //!
 //! One request and one reply, each a line of JSON. [`handle`] turns one into the other without any I/O; `server` is
-//! its socket edge, `client` the other end, `link` carries questions to the control loop and answers back.
+//! its socket edge, `client` the other end.
 
 mod client;
-mod link;
 mod server;
 
 use serde::{Deserialize, Serialize};
 
 pub use client::{AdminError, ask, find_socket};
-pub use link::{Ask, Reply, StatusInbox, StatusLink, link};
 pub use server::{AdminServer, AdminServerError};
 
 use crate::status::{SessionList, StatusSnapshot};
@@ -24,7 +22,8 @@ pub const MAX_SESSIONS: usize = 10_000;
 /// Sessions in a reply to a request that names no number.
 pub const DEFAULT_SESSIONS: usize = 100;
 
-/// Where answers come from: the control loop behind a [`StatusLink`], or a fixed snapshot in tests.
+/// Where answers come from: the handle of a control loop, a KDC, or a fixed snapshot in tests. Asked only when
+/// somebody looks, so looking costs nothing while nobody does, and what is shown is never old.
 pub trait StatusSource: Send + Sync {
     /// Everything at this moment.
     ///

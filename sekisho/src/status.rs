@@ -5,6 +5,7 @@
 //! with their help text from those who count them, complete lists with the zero counts included, so that the label
 //! sets of metrics are closed.
 
+pub mod json;
 pub mod table;
 
 use std::borrow::Cow;
@@ -46,9 +47,11 @@ pub struct StatusSnapshot {
     pub closed: Vec<Counted>,
     /// Frames dropped by workers, by reason, every reason listed.
     pub drops: Vec<Counted>,
-    /// Frames dropped or passed by the XDP program, by reason, every reason listed.
-    pub xdp: Vec<Counted>,
-    /// Other events worth counting (clamped segments, sessions in clear …), every event listed.
+    /// Frames dropped by the XDP programs, both ports summed, by reason, every reason listed.
+    pub xdp_drops: Vec<Counted>,
+    /// Frames that the XDP programs passed on, both ports summed, by where to, every place listed.
+    pub xdp_passed: Vec<Counted>,
+    /// Other events worth counting (clamped segments, sessions in clear …), every event listed; no gauges.
     pub events: Vec<Counted>,
     /// Key deliveries that ended, by outcome, every outcome listed.
     pub deliveries: Vec<Counted>,
@@ -114,6 +117,7 @@ pub struct PortStatus {
     /// MTU in bytes.
     pub mtu: u32,
     /// `native` or `skb`: how the XDP program is attached.
+    #[serde(rename = "mode")]
     pub xdp_mode: Cow<'static, str>,
     /// The attached XDP program's id.
     pub program_id: u32,
@@ -258,6 +262,12 @@ impl StatusSnapshot {
         self.sessions.iter().map(|state| state.count).sum()
     }
 
+    /// Whether it does what it is there for: running, with every port up and under our program.
+    pub fn ready(&self) -> bool {
+        self.process.state == ProcessState::Running
+            && self.ports.iter().all(|port| port.up && port.program_ours)
+    }
+
     /// Whether anything is wrong that an operator should look at.
     pub fn degraded(&self) -> bool {
         !self.process.problems.is_empty()
@@ -284,16 +294,18 @@ pub struct SessionRow {
     pub state: Cow<'static, str>,
     /// Worker that owns it.
     pub worker: u16,
+    /// Whether it has a key; goes false the moment the key is wiped.
+    pub keyed: bool,
     /// Epoch of its keys.
     pub epoch: u32,
-    /// Since its SYN, in seconds.
-    pub age_seconds: f64,
-    /// Since its last segment, in seconds.
-    pub idle_seconds: f64,
-    /// Payload bytes towards the server.
+    /// How long it has been opening, idle or draining, in seconds.
+    pub waited_seconds: f64,
+    /// Payload bytes towards the server, each counted once.
     pub bytes_to_server: u64,
-    /// Payload bytes towards the client.
+    /// Payload bytes towards the client, each counted once.
     pub bytes_to_client: u64,
+    /// Segments whose tag did not verify.
+    pub bad_tags: u64,
     /// What is odd about it, in a few words; empty if nothing is.
     pub note: Cow<'static, str>,
 }
@@ -339,7 +351,8 @@ pub(crate) mod tests {
                 Counted::new("unsynchronised", "Came before synchronisation was complete.", 3),
                 Counted::new("bad_tag", "Its tag did not verify.", 0),
             ],
-            xdp: vec![Counted::new("fragment", "An IP fragment of a protected address.", 5)],
+            xdp_drops: vec![Counted::new("fragment", "An IP fragment of a protected address.", 5)],
+            xdp_passed: vec![Counted::new("to_peer", "Foreign: sent to the other port.", 9)],
             events: vec![Counted::new("mss_lowered", "Maximum segment sizes lowered by 16.", 42)],
             deliveries: vec![
                 Counted::new("completed", "Ended in synchronisation.", 4),

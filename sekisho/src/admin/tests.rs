@@ -4,8 +4,6 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use super::client::find_socket_in;
 use super::*;
@@ -99,60 +97,6 @@ fn what_is_no_request_is_refused() {
 fn a_silent_control_loop_is_an_answer() {
     let reply = handle(r#"{"version":1,"command":"status"}"#, &Silent);
     assert_eq!(code(serde_json::from_str(&reply).unwrap()), RefusalCode::Unanswered);
-}
-
-#[test]
-fn questions_wake_the_loop_and_get_their_answers() {
-    let woken = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&woken);
-    let (link, inbox) = link(move || {
-        counter.fetch_add(1, Ordering::SeqCst);
-    });
-    let asker = std::thread::spawn(move || (link.status(), link.sessions(7)));
-    let mut answered = 0;
-    while answered < 2 {
-        match inbox.next() {
-            Some(Ask::Status(reply)) => reply.send(gateway()),
-            Some(Ask::Sessions { limit, reply }) => {
-                reply.send(SessionList { total: limit as u64, sessions: Vec::new() });
-            }
-            None => {
-                std::thread::yield_now();
-                continue;
-            }
-        }
-        answered += 1;
-    }
-    let (status, sessions) = asker.join().unwrap();
-    assert_eq!(status, Ok(gateway()));
-    assert_eq!(sessions.unwrap().total, 7);
-    assert_eq!(woken.load(Ordering::SeqCst), 2);
-}
-
-#[test]
-fn a_loop_that_hangs_or_ends_leaves_nobody_waiting() {
-    let (slow, inbox) = link(|| {});
-    let hanging = slow.clone().with_patience(Duration::from_millis(10));
-    assert_eq!(hanging.status(), Err(Unanswered));
-    // The answer to who left is dropped, the next question is found behind it.
-    let Some(Ask::Status(late)) = inbox.next() else { panic!("the question is still there") };
-    late.send(gateway());
-    drop(inbox);
-    assert_eq!(slow.status(), Err(Unanswered));
-}
-
-#[test]
-fn a_dropped_reply_ends_the_wait() {
-    let (link, inbox) = link(|| {});
-    let asker = std::thread::spawn(move || link.with_patience(Duration::from_secs(60)).status());
-    let ask = loop {
-        if let Some(ask) = inbox.next() {
-            break ask;
-        }
-        std::thread::yield_now();
-    };
-    drop(ask);
-    assert_eq!(asker.join().unwrap(), Err(Unanswered));
 }
 
 #[test]

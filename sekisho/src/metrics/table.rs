@@ -143,10 +143,16 @@ pub(super) static METRICS: &[Metric] = &[
         kind: Kind::Counter(|scrape| counted(&scrape.status.drops)),
     },
     Metric {
-        name: "sekisho_xdp_frames_total",
-        help: "Frames that the XDP program passed by or dropped before the workers, by verdict.",
-        labels: &["verdict"],
-        kind: Kind::Counter(|scrape| counted(&scrape.status.xdp)),
+        name: "sekisho_xdp_drops_total",
+        help: "Frames that the XDP programs dropped before any worker saw them, by reason.",
+        labels: &["reason"],
+        kind: Kind::Counter(|scrape| counted(&scrape.status.xdp_drops)),
+    },
+    Metric {
+        name: "sekisho_xdp_passed_total",
+        help: "Frames that the XDP programs passed on, by where to.",
+        labels: &["to"],
+        kind: Kind::Counter(|scrape| counted(&scrape.status.xdp_passed)),
     },
     Metric {
         name: "sekisho_events_total",

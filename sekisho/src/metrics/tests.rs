@@ -34,7 +34,7 @@ fn a_gateway_has_all_its_metrics() {
             r#"sekisho_session_capacity 131072"#,
             r#"sekisho_drops_total{reason="bad_tag"} 0"#,
             r#"sekisho_drops_total{reason="unsynchronised"} 3"#,
-            r#"sekisho_xdp_frames_total{verdict="fragment"} 5"#,
+            r#"sekisho_xdp_drops_total{reason="fragment"} 5"#,
             r#"sekisho_sessions_closed_total{cause="fin"} 7"#,
             r#"sekisho_key_deliveries_total{outcome="unknown_device"} 1"#,
             r#"sekisho_key_delivery_duration_seconds_bucket{le="0.01"} 3"#,

@@ -36,7 +36,8 @@ pub fn status_text(status: &StatusSnapshot) -> String {
         ("Closed sessions", &status.closed),
         ("Events", &status.events),
         ("Drops", &status.drops),
-        ("XDP", &status.xdp),
+        ("Drops in XDP", &status.xdp_drops),
+        ("Passed by XDP", &status.xdp_passed),
     ] {
         let rows = counted_table(counts, false);
         if !rows.is_empty() {
@@ -53,9 +54,9 @@ pub fn sessions_text(list: &SessionList) -> String {
         "SERVER",
         "STATE",
         "WORKER",
+        "KEY",
         "EPOCH",
-        "AGE",
-        "IDLE",
+        "SINCE",
         "TO SERVER",
         "TO CLIENT",
         "",
@@ -66,9 +67,9 @@ pub fn sessions_text(list: &SessionList) -> String {
             session.server.clone(),
             session.state.to_string(),
             session.worker.to_string(),
+            if session.keyed { "yes" } else { "no" }.to_owned(),
             session.epoch.to_string(),
-            duration(session.age_seconds),
-            duration(session.idle_seconds),
+            duration(session.waited_seconds),
             bytes(session.bytes_to_server),
             bytes(session.bytes_to_client),
             session.note.to_string(),
@@ -331,8 +332,11 @@ Events
 Drops
   unsynchronised  3  Came before synchronisation was complete.
 
-XDP
+Drops in XDP
   fragment  5  An IP fragment of a protected address.
+
+Passed by XDP
+  to_peer  9  Foreign: sent to the other port.
 ";
         assert_eq!(text, expected);
     }
@@ -363,14 +367,15 @@ XDP
             client: "10.0.1.5:40000".into(),
             server: "10.0.2.10:80".into(),
             state: "synced".into(),
-            age_seconds: 61.0,
+            keyed: true,
+            waited_seconds: 61.0,
             bytes_to_client: 1 << 20,
             ..SessionRow::default()
         };
         let text = sessions_text(&SessionList { total: 9, sessions: vec![row] });
         let expected = "\
-CLIENT          SERVER        STATE   WORKER  EPOCH  AGE        IDLE  TO SERVER  TO CLIENT
-10.0.1.5:40000  10.0.2.10:80  synced  0       0      1 min 1 s  0 s   0 B        1.0 MiB
+CLIENT          SERVER        STATE   WORKER  KEY  EPOCH  SINCE      TO SERVER  TO CLIENT
+10.0.1.5:40000  10.0.2.10:80  synced  0       yes  0      1 min 1 s  0 B        1.0 MiB
 1 of 9 sessions
 ";
         assert_eq!(text, expected);
