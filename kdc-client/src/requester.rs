@@ -273,9 +273,12 @@ impl Requester {
         }
     }
 
-    /// A KDC cannot be reached: its connection was refused, or an ICMP error came.
+    /// A KDC cannot be reached: its connection was refused or broke, or an ICMP error came. The end
+    /// of a connection on which nothing waits says nothing about the KDC: it may be idle.
     pub fn on_unreachable(&mut self, kdc: usize, now: u64) {
-        self.health.unreachable(kdc, now);
+        if self.exchanges.values().any(|x| x.waiting.iter().any(|a| a.kdc == kdc)) {
+            self.health.unreachable(kdc, now);
+        }
         self.on_stream_closed(kdc, now);
     }
 
@@ -311,6 +314,13 @@ impl Requester {
     #[must_use]
     pub fn is_dead(&self, kdc: usize) -> bool {
         self.health.is_dead(kdc)
+    }
+
+    /// What is known of a KDC: messages sent to it, repetitions included, and whether the latest
+    /// news of it was an answer (none before the first answer or failure).
+    #[must_use]
+    pub fn server(&self, kdc: usize) -> (u64, Option<bool>) {
+        self.health.summary(kdc)
     }
 
     /// Counts since the start.
@@ -422,6 +432,7 @@ impl Requester {
         let Some(x) = self.exchanges.get_mut(&exchange) else { return };
         x.waiting.push(Attempt { kdc, sent: now });
         self.counters.sent += 1;
+        self.health.sent(kdc);
         self.output.push_back(match self.config.transport {
             KdcTransport::Udp => RequesterOutput::SendUdp { kdc, bytes: x.message.clone() },
             KdcTransport::Tcp => RequesterOutput::SendTcp { kdc, bytes: frame_tcp(&x.message) },

@@ -63,6 +63,12 @@ impl Issuer {
         Self { policy, lifetime_seconds: lifetime_seconds.max(1), view, cache }
     }
 
+    /// The registry that it answers from.
+    #[must_use]
+    pub fn view(&self) -> &RegistryView {
+        &self.view
+    }
+
     /// Answers from another view from now on. Cached answers go, so that nobody who was revoked
     /// gets a key once more.
     pub fn set_view(&mut self, view: Arc<RegistryView>) {

@@ -116,6 +116,7 @@ impl Server {
         let udp = config.listen_udp.map(bind_udp).transpose()?;
         let tcp = config.listen_tcp.map(bind_tcp).transpose()?;
         let (handle, inbox) = ServerHandle::new()?;
+        handle.counters.registry(issuer.view());
         Ok(Self {
             config,
             issuer,
@@ -213,17 +214,28 @@ impl Server {
                 Command::View(_, view) => {
                     tracing::info!(devices = view.len(), "registry read again");
                     self.handle.counters.views.fetch_add(1, Ordering::Relaxed);
+                    self.handle.counters.registry(&view);
                     self.issuer.set_view(view);
                 }
-                Command::Reload(config) => match self.apply(*config) {
-                    Ok(()) => tracing::info!("configuration applied"),
-                    Err(error) => {
-                        tracing::error!(%error, "configuration not applied; the old one stays");
-                    }
-                },
+                Command::Reload(config) => self.reload(*config),
             }
         }
         stop
+    }
+
+    fn reload(&mut self, config: KdcConfig) {
+        let counters = Arc::clone(&self.handle.counters);
+        match self.apply(config) {
+            Ok(()) => {
+                counters.reloads_applied.fetch_add(1, Ordering::Relaxed);
+                counters.registry(self.issuer.view());
+                tracing::info!("configuration applied");
+            }
+            Err(error) => {
+                counters.reloads_refused.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(%error, "configuration not applied; the old one stays");
+            }
+        }
     }
 
     /// Applies another configuration, all of it or nothing. Listeners whose address stays are kept,

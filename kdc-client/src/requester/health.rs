@@ -13,6 +13,7 @@ struct Peer {
     /// Set while dead: the next probe may leave at this time (ns).
     retry_at: Option<u64>,
     backoff: u64,
+    sent: u64,
 }
 
 /// The KDCs in the order of the configuration, the first being preferred.
@@ -52,10 +53,28 @@ impl Health {
         Some(k)
     }
 
+    /// A message leaves for `kdc`.
+    pub(super) fn sent(&mut self, kdc: usize) {
+        if let Some(p) = self.peers.get_mut(kdc) {
+            p.sent += 1;
+        }
+    }
+
+    /// Messages sent, and whether the latest news was an answer.
+    pub(super) fn summary(&self, kdc: usize) -> (u64, Option<bool>) {
+        let Some(p) = self.peers.get(kdc) else { return (0, None) };
+        let answering = match (p.strikes > 0 || p.retry_at.is_some(), p.last_heard) {
+            (true, _) => Some(false),
+            (false, Some(_)) => Some(true),
+            (false, None) => None,
+        };
+        (p.sent, answering)
+    }
+
     /// A valid answer came from `kdc`.
     pub(super) fn heard(&mut self, kdc: usize, now: u64) {
         if let Some(p) = self.peers.get_mut(kdc) {
-            *p = Peer { last_heard: Some(now), ..Peer::default() };
+            *p = Peer { last_heard: Some(now), sent: p.sent, ..Peer::default() };
         }
     }
 

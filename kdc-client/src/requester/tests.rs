@@ -237,6 +237,23 @@ fn unreachable_fails_over_at_once_and_never_loops() {
 }
 
 #[test]
+fn an_idle_connection_that_ends_blames_nobody() {
+    let mut w = World::new(KdcTransport::Tcp, &[Kdc::Answers(3), Kdc::Answers(3)]);
+    assert_eq!(w.requester.server(0), (0, None));
+    w.start(1);
+    w.run(100);
+    assert_eq!(w.requester.server(0), (1, Some(true)));
+    w.requester.on_unreachable(0, w.now);
+    assert!(!w.requester.is_dead(0));
+    w.kdcs[0] = Kdc::Closes;
+    w.start(2);
+    w.requester.on_unreachable(0, w.now);
+    assert_eq!(w.requester.server(0), (2, Some(false)));
+    w.run(100);
+    assert_eq!(w.done[1].2, Some(1));
+}
+
+#[test]
 fn a_verified_refusal_ends_at_once_and_a_hint_does_not() {
     let code = RefuseCode::UnknownDevice;
     let mut w = World::new(KdcTransport::Udp, &[Kdc::Refuses(code, true), Kdc::Answers(1)]);

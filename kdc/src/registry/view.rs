@@ -31,6 +31,7 @@ pub struct RegistryView {
     master: Arc<MasterKey>,
     derived: bool,
     generation: u64,
+    enabled: usize,
     devices: HashMap<DeviceId, DeviceRecord>,
 }
 
@@ -41,8 +42,10 @@ impl RegistryView {
         generation: u64,
         records: Vec<DeviceRecord>,
     ) -> Self {
+        let usable = |r: &&DeviceRecord| r.keys.iter().any(|k| k.state == KeyState::Enabled);
+        let enabled = records.iter().filter(usable).count();
         let devices = records.into_iter().map(|r| (r.id.clone(), r)).collect();
-        Self { master, derived, generation, devices }
+        Self { master, derived, generation, enabled, devices }
     }
 
     /// A view without a registry, of derived keys alone; for tests and benchmarks.
@@ -61,6 +64,12 @@ impl RegistryView {
     #[must_use]
     pub fn len(&self) -> usize {
         self.devices.len()
+    }
+
+    /// The number of those with an enabled key version.
+    #[must_use]
+    pub fn enabled(&self) -> usize {
+        self.enabled
     }
 
     /// Whether no device is registered.

@@ -31,6 +31,10 @@ pub struct KdcCounters {
     refused: Vec<AtomicU64>,
     /// Registry views taken into use.
     pub(super) views: AtomicU64,
+    pub(super) reloads_applied: AtomicU64,
+    pub(super) reloads_refused: AtomicU64,
+    /// Devices with an enabled key, and those without one, in the present view.
+    pub(super) devices: [AtomicU64; 2],
 }
 
 impl Default for KdcCounters {
@@ -40,6 +44,9 @@ impl Default for KdcCounters {
             repeated: AtomicU64::new(0),
             refused: RefuseCode::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
             views: AtomicU64::new(0),
+            reloads_applied: AtomicU64::new(0),
+            reloads_refused: AtomicU64::new(0),
+            devices: [AtomicU64::new(0), AtomicU64::new(0)],
         }
     }
 }
@@ -64,6 +71,26 @@ impl KdcCounters {
         let own = [("issued", &self.issued), ("repeated", &self.repeated)];
         let refused = RefuseCode::ALL.iter().map(|c| c.label()).zip(&self.refused);
         own.into_iter().chain(refused).map(|(l, c)| (l, c.load(Ordering::Relaxed))).collect()
+    }
+
+    /// Reloads applied and refused.
+    #[must_use]
+    pub fn reloads(&self) -> (u64, u64) {
+        let read = |c: &AtomicU64| c.load(Ordering::Relaxed);
+        (read(&self.reloads_applied), read(&self.reloads_refused))
+    }
+
+    /// Devices that are enabled in one key version at least, and all others.
+    #[must_use]
+    pub fn devices(&self) -> (u64, u64) {
+        let [enabled, others] = &self.devices;
+        (enabled.load(Ordering::Relaxed), others.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn registry(&self, view: &RegistryView) {
+        let enabled = view.enabled();
+        self.devices[0].store(enabled as u64, Ordering::Relaxed);
+        self.devices[1].store((view.len() - enabled) as u64, Ordering::Relaxed);
     }
 
     /// How often a changed registry was taken into use.
