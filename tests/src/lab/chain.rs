@@ -118,8 +118,13 @@ impl Chain {
         } else {
             self.add_device("client", self.setup.agent_id)?;
         }
-        if self.setup.agent_wrong_key {
-            site.write("client.key", &format!("{}\n", "5e".repeat(32)))?;
+        for (wrong, file) in [
+            (self.setup.agent_wrong_key, "client.key"),
+            (self.setup.gateway_wrong_key, "gateway.key"),
+        ] {
+            if wrong {
+                site.write(file, &format!("{}\n", "5e".repeat(32)))?;
+            }
         }
         // The second KDC serves a copy of the first one's registry.
         for index in 1..self.setup.kdcs {

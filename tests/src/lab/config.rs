@@ -56,6 +56,8 @@ pub struct Setup {
     pub agent_id: &'static str,
     /// The agent holds another key than the KDC has for it.
     pub agent_wrong_key: bool,
+    /// The gateway holds another key than the KDC has for it.
+    pub gateway_wrong_key: bool,
     /// Hold deadline in milliseconds.
     pub deadline_ms: u32,
     /// How long ended sessions keep their keys, in milliseconds.
@@ -83,6 +85,7 @@ impl Default for Setup {
             derived_keys: false,
             agent_id: AGENT_ID,
             agent_wrong_key: false,
+            gateway_wrong_key: false,
             deadline_ms: 4000,
             linger_ms: 1000,
             idle_s: 10_800,
