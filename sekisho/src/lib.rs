@@ -1,5 +1,8 @@
 //! The Sekisho program: gateway, client agent, KDC, and the tools to look at them.
 
 pub mod admin;
+pub mod control;
+pub mod logging;
 pub mod metrics;
+pub mod runtime;
 pub mod status;

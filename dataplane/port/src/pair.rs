@@ -417,11 +417,11 @@ impl PortControl {
         Ok(())
     }
 
-    /// Makes sure that the program attached to the port of `side` is ours.
+    /// Makes sure that the program attached to the port of `side` is ours; returns its id.
     ///
     /// # Errors
     /// It is not, or cannot be asked for.
-    pub fn check_attached(&mut self, side: PortSide) -> Result<(), PortError> {
+    pub fn check_attached(&mut self, side: PortSide) -> Result<u32, PortError> {
         let port = &mut self.ports[side.index()];
         let interface = port.report.interface.clone();
         let fail =
@@ -430,7 +430,7 @@ impl PortControl {
         let found = attached_program(port.report.index).map_err(|e| fail(e.into()))?;
         let found = found.map_or(0, |(id, _)| id);
         if found == expected {
-            return Ok(());
+            return Ok(found);
         }
         Err(fail(crate::xdp::AttachError::Replaced { expected, found }.into()))
     }

@@ -47,6 +47,19 @@ impl State {
         }
     }
 
+    /// What it means, one sentence for people.
+    #[must_use]
+    pub const fn help(self) -> &'static str {
+        match self {
+            Self::Requested => "A SYN with a cipher request was seen.",
+            Self::Invited => "The gateway's INVITE was sent or received.",
+            Self::Identified => "The client's IDENTIFY was sent or accepted.",
+            Self::Keyed => "Keys are installed; nothing but the handshake passes.",
+            Self::Synced => "Both ends hold the keys; segments are sealed and opened.",
+            Self::Draining => "Torn down; late segments are still sealed and opened.",
+        }
+    }
+
     /// Place in [`State::ALL`].
     #[must_use]
     pub const fn index(self) -> usize {

@@ -23,8 +23,20 @@ impl ClientEnd {
         Self { delivery, pinned: HashSet::new() }
     }
 
-    pub(super) fn on_syn(&mut self, session: SessionRef, request_id: u64, option: [u8; 13], now: u64) {
-        self.delivery.on_syn_sent(session, request_id, option, Service::from_addr(session.server), now);
+    pub(super) fn on_syn(
+        &mut self,
+        session: SessionRef,
+        request_id: u64,
+        option: [u8; 13],
+        now: u64,
+    ) {
+        self.delivery.on_syn_sent(
+            session,
+            request_id,
+            option,
+            Service::Address(session.server),
+            now,
+        );
     }
 
     pub(super) fn on_datagram(&mut self, src: SocketAddr, dst: SocketAddr, bytes: &[u8], now: u64) {
@@ -59,7 +71,9 @@ impl ClientEnd {
 
     fn on_delivery(&mut self, output: ClientOutput, board: &mut Board) {
         match output {
-            ClientOutput::Send { session, src, dst, datagram } => board.send(Some(&session), src, dst, &datagram),
+            ClientOutput::Send { session, src, dst, datagram } => {
+                board.send(Some(&session), src, dst, &datagram)
+            }
             ClientOutput::Install { session, secrets, policy, .. } => {
                 let Some(keys) = epoch_keys(&secrets) else {
                     return board.fail(&session, RefuseCode::Internal);
@@ -78,7 +92,9 @@ impl ClientEnd {
             }
             ClientOutput::Completed { .. } => {}
             ClientOutput::Failed { session, code } => board.fail(&session, code),
-            ClientOutput::Outcome { result, latency, .. } => board.outcomes.delivery(result, latency),
+            ClientOutput::Outcome { result, latency, .. } => {
+                board.outcomes.delivery(result, latency)
+            }
         }
     }
 

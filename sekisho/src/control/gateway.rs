@@ -5,7 +5,10 @@ use std::net::SocketAddr;
 use sekisho_cipher::{EpochKeys, TrafficKeys};
 use sekisho_dataplane::Command;
 use sekisho_kdc_client::requester::{Requester, RequesterOutput};
-use sekisho_kdc_client::{GatewayDelivery, GatewayOutput, KdcFailure, RefuseCode, SessionRef, TrafficSecrets};
+use sekisho_kdc_client::schedule::TrafficKeyBytes;
+use sekisho_kdc_client::{
+    GatewayDelivery, GatewayOutput, KdcFailure, RefuseCode, SessionRef, TrafficSecrets,
+};
 
 use super::{Board, Effect, KdcOutcomes};
 
@@ -46,7 +49,12 @@ pub struct GatewayEnd {
 impl GatewayEnd {
     /// A gateway's end. `release_syn` is true under `hold = vouched`; `kdcs` is how many there are.
     #[must_use]
-    pub fn new(delivery: GatewayDelivery, requester: Requester, release_syn: bool, kdcs: usize) -> Self {
+    pub fn new(
+        delivery: GatewayDelivery,
+        requester: Requester,
+        release_syn: bool,
+        kdcs: usize,
+    ) -> Self {
         let outcomes = KdcOutcomes { sent: vec![0; kdcs], ..KdcOutcomes::default() };
         Self { delivery, requester, release_syn, outcomes, now: 0 }
     }
@@ -82,7 +90,13 @@ impl GatewayEnd {
         self.requester.on_unreachable(kdc, now);
     }
 
-    pub(super) fn on_syn(&mut self, session: SessionRef, request_id: u64, option: [u8; 13], now: u64) {
+    pub(super) fn on_syn(
+        &mut self,
+        session: SessionRef,
+        request_id: u64,
+        option: [u8; 13],
+        now: u64,
+    ) {
         self.now = now;
         self.delivery.on_syn(session, request_id, option, now);
     }
@@ -146,11 +160,15 @@ impl GatewayEnd {
                 self.count_sent(kdc);
                 board.effects.push_back(Effect::Kdc(KdcMessage::Tcp { kdc, bytes }));
             }
-            RequesterOutput::CloseTcp { kdc } => board.effects.push_back(Effect::Kdc(KdcMessage::Close { kdc })),
+            RequesterOutput::CloseTcp { kdc } => {
+                board.effects.push_back(Effect::Kdc(KdcMessage::Close { kdc }))
+            }
             RequesterOutput::Done { exchange, result, .. } => {
                 match &result {
                     Ok(_) => self.outcomes.replied += 1,
-                    Err(KdcFailure::Refused(code)) => *self.outcomes.refused.entry(code.label()).or_default() += 1,
+                    Err(KdcFailure::Refused(code)) => {
+                        *self.outcomes.refused.entry(code.label()).or_default() += 1
+                    }
                     Err(_) => self.outcomes.unavailable += 1,
                 }
                 let outcome = result.as_deref().map_err(|failure| *failure);
@@ -167,7 +185,9 @@ impl GatewayEnd {
 
     fn on_delivery(&mut self, output: GatewayOutput, board: &mut Board) {
         match output {
-            GatewayOutput::Send { session, src, dst, datagram } => board.send(session.as_ref(), src, dst, &datagram),
+            GatewayOutput::Send { session, src, dst, datagram } => {
+                board.send(session.as_ref(), src, dst, &datagram)
+            }
             GatewayOutput::KeyRequest { exchange, message } => {
                 self.requester.start(exchange, &message, self.now);
             }
@@ -185,19 +205,23 @@ impl GatewayEnd {
                     release_syn,
                 });
             }
-            GatewayOutput::Synchronised { session } => board.command(&session, |owner| Command::Synchronise {
-                flow: owner.flow,
-                client_isn: session.client_isn,
-                generation: owner.generation,
-            }),
+            GatewayOutput::Synchronised { session } => {
+                board.command(&session, |owner| Command::Synchronise {
+                    flow: owner.flow,
+                    client_isn: session.client_isn,
+                    generation: owner.generation,
+                })
+            }
             GatewayOutput::Failed { session, code } => board.fail(&session, code),
-            GatewayOutput::Outcome { result, latency, .. } => board.outcomes.delivery(result, latency),
+            GatewayOutput::Outcome { result, latency, .. } => {
+                board.outcomes.delivery(result, latency)
+            }
         }
     }
 }
 
 /// The traffic keys of an epoch; `None` if both directions came out equal, which no honest schedule does.
 pub(super) fn epoch_keys(secrets: &TrafficSecrets) -> Option<Box<EpochKeys>> {
-    let keys = |half: &sekisho_kdc_client::TrafficKeyBytes| TrafficKeys::from_bytes(&half.aes, &half.ghash);
+    let keys = |half: &TrafficKeyBytes| TrafficKeys::from_bytes(&half.aes, &half.ghash);
     EpochKeys::new(&keys(&secrets.client_to_server), &keys(&secrets.server_to_client)).ok()
 }

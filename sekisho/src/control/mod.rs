@@ -23,6 +23,9 @@ pub use outcomes::{KdcOutcomes, Outcomes};
 
 use l2_cache::L2Cache;
 
+/// Room for a key-delivery frame: two VLAN tags, IPv6, UDP and the longest message are 1274 octets.
+const MAX_FRAME: usize = 1514;
+
 /// Something for the edge to do, in order.
 #[derive(Debug)]
 pub enum Effect {
@@ -83,7 +86,16 @@ impl Control {
     /// Takes one event of a worker. `now` in nanoseconds.
     pub fn on_event(&mut self, event: Event, now: u64) {
         match event {
-            Event::Request { worker, flow, client_isn, generation, request_id, option, service, l2 } => {
+            Event::Request {
+                worker,
+                flow,
+                client_isn,
+                generation,
+                request_id,
+                option,
+                service,
+                l2,
+            } => {
                 let session = session_ref(&flow, client_isn);
                 self.board.owners.insert(session, Owner { worker, flow, generation, service });
                 match &mut self.end {
@@ -97,8 +109,8 @@ impl Control {
             Event::Datagram { side: PortSide::Cipher, src, dst, l2, bytes, .. } => {
                 self.board.l2.learn(dst.ip(), src.ip(), l2.swapped());
                 match &mut self.end {
-                    End::Gateway(end) => end.on_datagram(src, dst, bytes.bytes(), now),
-                    End::Client(end) => end.on_datagram(src, dst, bytes.bytes(), now),
+                    End::Gateway(end) => end.on_datagram(src, dst, &bytes, now),
+                    End::Client(end) => end.on_datagram(src, dst, &bytes, now),
                 }
             }
             // Key delivery never comes from the plain side; the worker drops it, this is the second lock.
@@ -186,6 +198,12 @@ impl Control {
         }
     }
 
+    /// Whether the KDC at this place is held for dead.
+    #[must_use]
+    pub fn kdc_is_dead(&self, kdc: usize) -> bool {
+        matches!(&self.end, End::Gateway(end) if end.kdc_is_dead(kdc))
+    }
+
     /// The gateway's end, for a reload of what can change in it; `None` at a client agent.
     pub fn gateway_mut(&mut self) -> Option<&mut GatewayEnd> {
         match &mut self.end {
@@ -225,11 +243,20 @@ impl Control {
 impl Board {
     /// Queues a key-delivery datagram. Without a layer-2 header for that direction it is not sent:
     /// the peer's resend brings one.
-    fn send(&mut self, session: Option<&SessionRef>, src: SocketAddr, dst: SocketAddr, datagram: &[u8]) {
+    fn send(
+        &mut self,
+        session: Option<&SessionRef>,
+        src: SocketAddr,
+        dst: SocketAddr,
+        datagram: &[u8],
+    ) {
         let Some(header) = self.l2.find(src.ip(), dst.ip()) else { return };
         let worker = session.and_then(|s| self.owners.get(s)).map_or(0, |owner| owner.worker);
         let Some(frame) = datagram_frame(&header, src, dst, datagram) else { return };
-        self.effects.push_back(Effect::Command { worker, command: Command::Transmit { side: PortSide::Cipher, frame } });
+        self.effects.push_back(Effect::Command {
+            worker,
+            command: Command::Transmit { side: PortSide::Cipher, frame },
+        });
     }
 
     /// Queues a command to the owner of a session; nothing if the session is gone.
@@ -255,12 +282,17 @@ impl Board {
 }
 
 fn session_ref(flow: &FlowKey, client_isn: u32) -> SessionRef {
-    let (client, server) = flow.addresses();
+    let (client, server) = flow.to_socket_addrs();
     SessionRef { client, server, client_isn }
 }
 
-fn datagram_frame(header: &L2Header, src: SocketAddr, dst: SocketAddr, payload: &[u8]) -> Option<FrameBuf> {
-    let mut bytes = [0; FrameBuf::CAPACITY];
+fn datagram_frame(
+    header: &L2Header,
+    src: SocketAddr,
+    dst: SocketAddr,
+    payload: &[u8],
+) -> Option<FrameBuf> {
+    let mut bytes = [0; MAX_FRAME];
     let length = build::udp_datagram(header, src, dst, payload, &mut bytes).ok()?;
     FrameBuf::from_slice(&bytes[..length])
 }

@@ -9,7 +9,8 @@ use crate::status::LatencyHistogram;
 
 /// Upper bounds of the buckets of the key-delivery latency, in seconds: from one round trip in a
 /// rack to the hold deadline.
-const LATENCY_BOUNDS_S: [f64; 12] = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0];
+const LATENCY_BOUNDS_S: [f64; 12] =
+    [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0];
 
 /// Key deliveries and sessions that ended since the start.
 #[derive(Debug, Clone)]

@@ -16,7 +16,7 @@ const READ_MAX: usize = 4096;
 const BACKLOG_MAX: usize = 256 * 1024;
 
 /// What came from a KDC.
-pub enum Incoming {
+pub(super) enum Incoming {
     /// One datagram, or the next octets of a connection.
     Data(Vec<u8>),
     /// The connection is gone; what was sent on it may be lost.
@@ -25,7 +25,7 @@ pub enum Incoming {
 
 /// The way to one KDC over UDP. The socket is connected, so the kernel drops what does not
 /// come from that KDC.
-pub struct UdpLink {
+pub(super) struct UdpLink {
     address: SocketAddr,
     socket: Option<UdpSocket>,
 }
@@ -33,7 +33,7 @@ pub struct UdpLink {
 impl UdpLink {
     /// A link that opens its socket with the first request.
     #[must_use]
-    pub fn new(address: SocketAddr) -> Self {
+    pub(super) fn new(address: SocketAddr) -> Self {
         Self { address, socket: None }
     }
 
@@ -41,7 +41,7 @@ impl UdpLink {
     ///
     /// # Errors
     /// When the socket cannot be opened or the message not be sent; the request may be repeated.
-    pub fn send(&mut self, message: &[u8]) -> io::Result<()> {
+    pub(super) fn send(&mut self, message: &[u8]) -> io::Result<()> {
         let socket = match self.socket.take() {
             Some(socket) => socket,
             None => open_udp(self.address)?,
@@ -52,7 +52,7 @@ impl UdpLink {
     }
 
     /// The next message, if one waits. A port that is closed at the KDC shows as [`Incoming::Broken`].
-    pub fn receive(&mut self) -> Option<Incoming> {
+    pub(super) fn receive(&mut self) -> Option<Incoming> {
         let mut buffer = [0; READ_MAX];
         match self.socket.as_ref()?.recv(&mut buffer) {
             Ok(length) => Some(Incoming::Data(buffer[..length].to_vec())),
@@ -66,7 +66,7 @@ impl UdpLink {
 
     /// What to poll, and for which events.
     #[must_use]
-    pub fn interest(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
+    pub(super) fn interest(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
         self.socket.as_ref().map(|socket| (socket.as_fd(), PollFlags::IN))
     }
 }
@@ -83,7 +83,7 @@ fn open_udp(address: SocketAddr) -> io::Result<UdpSocket> {
 }
 
 /// The way to one KDC over TCP: one connection, opened when there is something to send.
-pub struct TcpLink {
+pub(super) struct TcpLink {
     address: SocketAddr,
     stream: Option<TcpStream>,
     connected: bool,
@@ -93,7 +93,7 @@ pub struct TcpLink {
 impl TcpLink {
     /// A link that connects with the first request.
     #[must_use]
-    pub fn new(address: SocketAddr) -> Self {
+    pub(super) fn new(address: SocketAddr) -> Self {
         Self { address, stream: None, connected: false, outgoing: VecDeque::new() }
     }
 
@@ -101,7 +101,7 @@ impl TcpLink {
     ///
     /// # Errors
     /// When no connection can be begun, or the KDC has stopped reading.
-    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(super) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.outgoing.len() + bytes.len() > BACKLOG_MAX {
             return Err(io::ErrorKind::WouldBlock.into());
         }
@@ -114,7 +114,7 @@ impl TcpLink {
     }
 
     /// Drives the connection; returns what has come. Call when the socket is ready and after [`Self::send`].
-    pub fn drive(&mut self) -> Vec<Incoming> {
+    pub(super) fn drive(&mut self) -> Vec<Incoming> {
         let mut out = Vec::new();
         if let Err(error) = self.write().and_then(|()| self.read(&mut out))
             && error.kind() != io::ErrorKind::WouldBlock
@@ -127,7 +127,7 @@ impl TcpLink {
 
     /// What to poll, and for which events.
     #[must_use]
-    pub fn interest(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
+    pub(super) fn interest(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
         let wants_write = !self.connected || !self.outgoing.is_empty();
         let flags = if wants_write { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
         self.stream.as_ref().map(|stream| (stream.as_fd(), flags))
@@ -167,7 +167,7 @@ impl TcpLink {
     }
 
     /// Closes the connection and forgets what was not yet written.
-    pub fn reset(&mut self) {
+    pub(super) fn reset(&mut self) {
         *self = Self::new(self.address);
     }
 }

@@ -40,7 +40,8 @@ impl KdcLinks {
 
     /// Sends one message; a KDC that cannot be reached is told to `control`.
     pub(super) fn send(&mut self, message: KdcMessage, control: &mut Control, now: u64) {
-        let (KdcMessage::Udp { kdc, .. } | KdcMessage::Tcp { kdc, .. } | KdcMessage::Close { kdc }) = message;
+        let (KdcMessage::Udp { kdc, .. } | KdcMessage::Tcp { kdc, .. } | KdcMessage::Close { kdc }) =
+            message;
         let sent = match (self.links.get_mut(kdc), message) {
             (Some(Link::Udp(link)), KdcMessage::Udp { bytes, .. }) => link.send(&bytes),
             (Some(Link::Tcp(link)), KdcMessage::Tcp { bytes, .. }) => link.send(&bytes),

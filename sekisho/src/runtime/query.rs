@@ -7,6 +7,7 @@ use crossbeam::channel::{Receiver, Sender, bounded};
 use sekisho_dataplane::SessionPage;
 use sekisho_port::Doorbell;
 
+use crate::admin::{StatusSource, Unanswered};
 use crate::status::{SessionList, SessionRow, StatusSnapshot};
 
 /// How long a question may stay unanswered before the asker gives up.
@@ -26,7 +27,7 @@ pub(super) enum Query {
 
 /// The asking end; cheap to clone.
 #[derive(Clone)]
-pub struct ControlHandle {
+pub(super) struct ControlHandle {
     queries: Sender<Query>,
     bell: Doorbell,
     workers: u16,
@@ -38,54 +39,51 @@ pub(super) fn channel(bell: Doorbell, workers: u16) -> (ControlHandle, Receiver<
     (ControlHandle { queries, bell, workers }, receiver)
 }
 
-impl ControlHandle {
-    /// Everything at one moment; `None` if the loop has ended or does not answer in time.
-    #[must_use]
-    pub fn status(&self) -> Option<StatusSnapshot> {
+impl StatusSource for ControlHandle {
+    fn status(&self) -> Result<StatusSnapshot, Unanswered> {
         let (reply, answer) = bounded(1);
         self.ask(Query::Status(reply))?;
-        answer.recv_timeout(PATIENCE).ok().map(|snapshot| *snapshot)
+        answer.recv_timeout(PATIENCE).map(|snapshot| *snapshot).map_err(|_| Unanswered)
     }
 
-    /// Up to `limit` sessions of all workers, and how many there are.
-    #[must_use]
-    pub fn sessions(&self, limit: usize) -> Option<SessionList> {
+    fn sessions(&self, limit: usize) -> Result<SessionList, Unanswered> {
         let mut list = SessionList::default();
         for worker in 0..self.workers {
             let mut cursor = Some(0);
             while let Some(at) = cursor {
                 let (reply, answer) = bounded(1);
                 self.ask(Query::Sessions { worker, cursor: at, reply })?;
-                let page = answer.recv_timeout(PATIENCE).ok()?;
+                let page = answer.recv_timeout(PATIENCE).map_err(|_| Unanswered)?;
                 list.total += page.rows.len() as u64;
                 let room = limit.saturating_sub(list.sessions.len());
                 list.sessions.extend(page.rows.iter().take(room).map(row));
                 cursor = page.next;
             }
         }
-        Some(list)
+        Ok(list)
     }
+}
 
-    fn ask(&self, query: Query) -> Option<()> {
-        self.queries.send_timeout(query, PATIENCE).ok()?;
+impl ControlHandle {
+    fn ask(&self, query: Query) -> Result<(), Unanswered> {
+        self.queries.send_timeout(query, PATIENCE).map_err(|_| Unanswered)?;
         self.bell.ring();
-        Some(())
+        Ok(())
     }
 }
 
 fn row(session: &sekisho_dataplane::SessionRow) -> SessionRow {
-    let (client, server) = session.flow.addresses();
-    let seconds = |ns: u64| ns as f64 / 1e9;
+    let (client, server) = session.flow.to_socket_addrs();
     SessionRow {
         client: client.to_string(),
         server: server.to_string(),
         state: session.state.label().into(),
         worker: session.worker,
         epoch: 0,
-        age_seconds: seconds(session.age_ns),
-        idle_seconds: seconds(session.idle_ns),
-        bytes_to_server: session.bytes[0],
-        bytes_to_client: session.bytes[1],
+        age_seconds: 0.0,
+        idle_seconds: session.waited.as_secs_f64(),
+        bytes_to_server: session.offsets[0],
+        bytes_to_client: session.offsets[1],
         note: note(session).into(),
     }
 }

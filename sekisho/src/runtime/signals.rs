@@ -10,15 +10,15 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 /// What the operator asked for since the last look.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Requests {
+pub(super) struct Requests {
     /// SIGHUP: read the configuration again.
-    pub reload: bool,
+    pub(super) reload: bool,
     /// SIGTERM or SIGINT: drain, detach, end.
-    pub stop: bool,
+    pub(super) stop: bool,
 }
 
 /// Registered handlers; the signals stay caught for the life of the process.
-pub struct Signals {
+pub(super) struct Signals {
     reload: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
     wake: UnixStream,
@@ -29,7 +29,7 @@ impl Signals {
     ///
     /// # Errors
     /// When the operating system refuses the pipe or a handler.
-    pub fn catch() -> io::Result<Self> {
+    pub(super) fn catch() -> io::Result<Self> {
         let (wake, write) = UnixStream::pair()?;
         wake.set_nonblocking(true)?;
         let reload = Arc::new(AtomicBool::new(false));
@@ -43,12 +43,12 @@ impl Signals {
 
     /// Readable once a signal has come.
     #[must_use]
-    pub fn fd(&self) -> BorrowedFd<'_> {
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.wake.as_fd()
     }
 
     /// Takes what has come since the last call.
-    pub fn take(&mut self) -> Requests {
+    pub(super) fn take(&mut self) -> Requests {
         let mut sink = [0; 64];
         while matches!(self.wake.read(&mut sink), Ok(n) if n > 0) {}
         Requests {

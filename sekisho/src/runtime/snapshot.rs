@@ -1,0 +1,259 @@
+//! What the node tells about itself: counters and tables into the plain shape of [`crate::status`].
+
+use std::collections::BTreeMap;
+use std::time::UNIX_EPOCH;
+
+use sekisho_dataplane::{CloseCause, DropReason, Policy, WorkerSnapshot};
+use sekisho_kdc_client::RefuseCode;
+use sekisho_port::{PortSide, XdpCounter};
+use sekisho_session::State;
+
+use super::node::{Node, Phase};
+use crate::control::KdcOutcomes;
+use crate::status::{
+    Counted, KdcServerStatus, PortStatus, ProcessState, ProcessStatus, ServiceStatus,
+    StatusSnapshot, WorkerStatus,
+};
+
+impl Node {
+    /// Everything at this moment.
+    pub(super) fn snapshot(&self) -> StatusSnapshot {
+        let workers: Vec<_> =
+            self.workers.iter().map(|worker| worker.counters().snapshot()).collect();
+        let mut total = WorkerSnapshot::default();
+        workers.iter().for_each(|worker| total.add(worker));
+        let outcomes = self.control.outcomes();
+        let failures =
+            RefuseCode::ALL.iter().map(|code| counted(code.label(), code.help(), &outcomes.failed));
+        let completed = Counted::new("completed", "Ended in synchronisation.", outcomes.completed);
+        StatusSnapshot {
+            process: self.process(),
+            ports: PortSide::BOTH.iter().map(|side| self.port(*side, &total)).collect(),
+            workers: workers
+                .iter()
+                .enumerate()
+                .map(|(index, worker)| self.worker(index, worker))
+                .collect(),
+            services: self.service_rows(),
+            sessions: sessions(&total),
+            closed: CloseCause::ALL
+                .iter()
+                .map(|c| counted(c.label(), c.help(), &outcomes.closed))
+                .collect(),
+            drops: DropReason::ALL
+                .iter()
+                .map(|r| Counted::new(r.label(), r.help(), total.dropped(*r)))
+                .collect(),
+            xdp: self.xdp(),
+            events: self.events(&total),
+            deliveries: std::iter::once(completed).chain(failures).collect(),
+            delivery_latency: outcomes.latency.clone(),
+            kdc_requests: kdc_requests(&self.control.kdc_outcomes()),
+            kdc_servers: self.kdc_servers(),
+            registry: None,
+        }
+    }
+
+    fn process(&self) -> ProcessStatus {
+        let now = self.clock.now().0;
+        let node = self.config.node();
+        ProcessStatus {
+            role: self.config.role().word().into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            device: node.map(|node| node.device.id.to_string()).unwrap_or_default(),
+            pid: std::process::id(),
+            started_unix_seconds: self
+                .started
+                .duration_since(UNIX_EPOCH)
+                .map_or(0.0, |since| since.as_secs_f64()),
+            uptime_seconds: now.saturating_sub(self.began) as f64 / 1e9,
+            state: match self.phase {
+                Phase::Running => ProcessState::Running,
+                Phase::Draining { .. } => ProcessState::Draining,
+            },
+            problems: self.problems(),
+            cipher: "portable".into(),
+            reloads_applied: self.reloads.applied,
+            reloads_refused: self.reloads.refused,
+        }
+    }
+
+    fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        for side in PortSide::BOTH {
+            let (name, health) = (&self.ports.report(side).interface, &self.health[side.index()]);
+            if !health.up {
+                problems.push(format!("the {side} port {name} has no link"));
+            }
+            if let Some(error) = &health.foreign {
+                problems.push(error.clone());
+            }
+        }
+        if let Some(error) = &self.reloads.last_error {
+            problems.push(format!("the last reload was refused: {error}"));
+        }
+        let servers = self.kdc_servers();
+        if !servers.is_empty() && servers.iter().all(|server| server.answering == Some(false)) {
+            problems.push("no KDC answers: new sessions are refused".to_owned());
+        }
+        problems
+    }
+
+    fn port(&self, side: PortSide, total: &WorkerSnapshot) -> PortStatus {
+        let report = self.ports.report(side);
+        let health = &self.health[side.index()];
+        let counts = total.sides[side.index()];
+        PortStatus {
+            side: side.label().into(),
+            interface: report.interface.clone(),
+            up: health.up,
+            mtu: report.mtu,
+            xdp_mode: report.mode.label().into(),
+            program_id: health.program,
+            program_ours: health.foreign.is_none(),
+            rx_packets: counts.rx_packets,
+            rx_bytes: counts.rx_bytes,
+            tx_packets: counts.tx_packets,
+            tx_bytes: counts.tx_bytes,
+        }
+    }
+
+    fn worker(&self, index: usize, worker: &WorkerSnapshot) -> WorkerStatus {
+        let configured = self.config.node().map(|node| &node.workers);
+        WorkerStatus {
+            index: u16::try_from(index).unwrap_or(u16::MAX),
+            core: configured.and_then(|workers| workers.cores.get(index).copied()),
+            busy_nanoseconds: worker.tallies.busy_ns,
+            idle_nanoseconds: worker.tallies.idle_ns,
+            sessions: worker.sessions.iter().sum(),
+            session_capacity: configured.map_or(0, |workers| u64::from(workers.sessions)),
+            frames: configured.map_or(0, |workers| u64::from(workers.frames)),
+            frames_free: worker.free_frames,
+            exchange_out: worker.tallies.exchange_out,
+            exchange_in: worker.tallies.exchange_in,
+            rings: rings(worker, configured.map_or(0, |workers| u64::from(workers.ring))),
+        }
+    }
+
+    fn service_rows(&self) -> Vec<ServiceStatus> {
+        let configured =
+            self.config.node().map(|node| node.services.as_slice()).unwrap_or_default();
+        let effective = self.services.iter().map(|service| match service.policy {
+            Policy::Require => "require",
+            Policy::Prefer => "prefer",
+            Policy::Off => "off",
+        });
+        configured
+            .iter()
+            .zip(effective)
+            .map(|(service, policy)| ServiceStatus {
+                name: service.name.clone(),
+                address: service.address.to_string(),
+                ports: service.ports.to_string(),
+                policy: policy.into(),
+            })
+            .collect()
+    }
+
+    /// Both ports' counters together: which port is which is a matter of the reason.
+    fn xdp(&self) -> Vec<Counted> {
+        let both: Vec<_> =
+            PortSide::BOTH.iter().filter_map(|side| self.ports.xdp_counters(*side).ok()).collect();
+        let sum = |counter| both.iter().map(|counters| counters.get(counter)).sum();
+        XdpCounter::ALL.iter().map(|c| Counted::new(c.label(), c.help(), sum(*c))).collect()
+    }
+
+    fn events(&self, total: &WorkerSnapshot) -> Vec<Counted> {
+        const NOT_EVENTS: [&str; 4] = ["held", "turns", "busy_ns", "idle_ns"];
+        let tallies =
+            total.tallies.rows().into_iter().filter(|(label, ..)| !NOT_EVENTS.contains(label));
+        let mut events: Vec<_> =
+            tallies.map(|(label, help, count)| Counted::new(label, help, count)).collect();
+        let ignored = self.control.ignored();
+        events.extend([
+            Counted::new(
+                "delivery_malformed",
+                "Key-delivery messages that do not parse.",
+                ignored.malformed,
+            ),
+            Counted::new(
+                "delivery_unknown",
+                "Key-delivery messages for no session known here.",
+                ignored.unknown,
+            ),
+            Counted::new(
+                "delivery_bad_cookie",
+                "Cookies that were stale, foreign or forged.",
+                ignored.bad_cookie,
+            ),
+            Counted::new(
+                "delivery_unverified",
+                "Key-delivery messages that did not verify.",
+                ignored.unverified,
+            ),
+            Counted::new(
+                "delivery_out_of_stage",
+                "Repeated key-delivery messages.",
+                ignored.out_of_stage,
+            ),
+            Counted::new(
+                "delivery_over_budget",
+                "Key-delivery messages beyond a budget.",
+                ignored.over_budget,
+            ),
+        ]);
+        events
+    }
+
+    fn kdc_servers(&self) -> Vec<KdcServerStatus> {
+        let sekisho_config::Config::Gateway(gateway) = &self.config else { return Vec::new() };
+        let sent = self.control.kdc_outcomes().sent;
+        let row = |(kdc, address): (usize, &std::net::SocketAddr)| {
+            let sent = sent.get(kdc).copied().unwrap_or(0);
+            let answering = (sent > 0).then(|| !self.control.kdc_is_dead(kdc));
+            KdcServerStatus { address: address.to_string(), answering, sent }
+        };
+        gateway.kdc.servers.iter().enumerate().map(row).collect()
+    }
+}
+
+fn counted(
+    label: &'static str,
+    help: &'static str,
+    counts: &BTreeMap<&'static str, u64>,
+) -> Counted {
+    Counted::new(label, help, counts.get(label).copied().unwrap_or(0))
+}
+
+fn sessions(total: &WorkerSnapshot) -> Vec<Counted> {
+    let states = State::ALL.iter().zip(total.sessions);
+    let mut rows: Vec<_> =
+        states.map(|(state, count)| Counted::new(state.label(), state.help(), count)).collect();
+    rows.push(Counted::new(
+        "clear",
+        "Runs in clear by the policy of its service.",
+        total.clear_sessions,
+    ));
+    rows
+}
+
+fn rings(worker: &WorkerSnapshot, capacity: u64) -> Vec<crate::status::RingStatus> {
+    // The worker counts both sides together.
+    let ring = |ring: &'static str, used| crate::status::RingStatus {
+        side: "both".into(),
+        ring: ring.into(),
+        used,
+        capacity: 2 * capacity,
+    };
+    vec![ring("fill", worker.rx_fill), ring("tx", worker.tx_outstanding)]
+}
+
+fn kdc_requests(outcomes: &KdcOutcomes) -> Vec<Counted> {
+    let mut rows = vec![
+        Counted::new("replied", "Answered with keys.", outcomes.replied),
+        Counted::new("unavailable", "No KDC gave a valid answer in time.", outcomes.unavailable),
+    ];
+    let refusals = RefuseCode::ALL.iter().filter(|code| **code != RefuseCode::KdcUnavailable);
+    rows.extend(refusals.map(|code| counted(code.label(), code.help(), &outcomes.refused)));
+    rows
+}
