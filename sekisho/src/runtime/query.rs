@@ -79,11 +79,12 @@ fn row(session: &sekisho_dataplane::SessionRow) -> SessionRow {
         server: server.to_string(),
         state: session.state.label().into(),
         worker: session.worker,
+        keyed: session.keyed,
         epoch: 0,
-        age_seconds: 0.0,
-        idle_seconds: session.waited.as_secs_f64(),
+        waited_seconds: session.waited.as_secs_f64(),
         bytes_to_server: session.offsets[0],
         bytes_to_client: session.offsets[1],
+        bad_tags: session.bad_tags.into(),
         note: note(session).into(),
     }
 }

@@ -44,7 +44,8 @@ impl Node {
                 .iter()
                 .map(|r| Counted::new(r.label(), r.help(), total.dropped(*r)))
                 .collect(),
-            xdp: self.xdp(),
+            xdp_drops: self.xdp(XdpCounter::is_drop),
+            xdp_passed: self.xdp(|counter| !counter.is_drop()),
             events: self.events(&total),
             deliveries: std::iter::once(completed).chain(failures).collect(),
             delivery_latency: outcomes.latency.clone(),
@@ -156,11 +157,15 @@ impl Node {
     }
 
     /// Both ports' counters together: which port is which is a matter of the reason.
-    fn xdp(&self) -> Vec<Counted> {
+    fn xdp(&self, wanted: impl Fn(XdpCounter) -> bool) -> Vec<Counted> {
         let both: Vec<_> =
             PortSide::BOTH.iter().filter_map(|side| self.ports.xdp_counters(*side).ok()).collect();
         let sum = |counter| both.iter().map(|counters| counters.get(counter)).sum();
-        XdpCounter::ALL.iter().map(|c| Counted::new(c.label(), c.help(), sum(*c))).collect()
+        XdpCounter::ALL
+            .iter()
+            .filter(|c| wanted(**c))
+            .map(|c| Counted::new(c.label(), c.help(), sum(*c)))
+            .collect()
     }
 
     fn events(&self, total: &WorkerSnapshot) -> Vec<Counted> {
