@@ -81,12 +81,9 @@ fn two_by_two(chain: &Chain) -> LabResult<String> {
 }
 
 fn requests(chain: &Chain) -> LabResult<String> {
-    let status = chain.status(Node::Gateway)?;
-    let rows = status["kdc_requests"].as_array().into_iter().flatten();
-    let told: Vec<String> = rows
-        .filter(|row| row["count"].as_u64().unwrap_or(0) > 0)
-        .map(|row| format!("{} {}", row["count"], row["label"].as_str().unwrap_or("?")))
-        .collect();
+    let requests = chain.counted(Node::Gateway, "kdc_requests")?;
+    let told: Vec<String> =
+        requests.iter().map(|(label, count)| format!("{count} {label}")).collect();
     expect_that!(!told.is_empty(), "the gateway counts no KDC request");
     Ok(format!("requests by outcome: {}", told.join(", ")))
 }
@@ -138,11 +135,7 @@ fn refused(chain: &Chain, who: &str) -> LabResult<String> {
     let Err(error) = outcome else {
         return Err(crate::lab::LabError::Expectation(format!("{who} was accepted")));
     };
-    let status = chain.status(Node::Gateway)?;
-    let rows = status["deliveries"].as_array().into_iter().flatten();
-    let codes: Vec<&str> = rows
-        .filter(|row| row["count"].as_u64().unwrap_or(0) > 0)
-        .filter_map(|row| row["label"].as_str())
-        .collect();
+    let outcomes = chain.counted(Node::Gateway, "key_deliveries")?;
+    let codes: Vec<String> = outcomes.into_iter().map(|(label, _)| label).collect();
     Ok(format!("{who}: {} ({error})", codes.join(", ")))
 }

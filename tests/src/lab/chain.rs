@@ -207,7 +207,7 @@ impl Chain {
                 let log = self.process(node)?.log();
                 return Err(LabError::Expectation(format!("{node:?} ended at once:\n{log}")));
             }
-            Ok(self.status(node).is_ok_and(|status| status["process"]["state"] == "running"))
+            Ok(self.status(node).is_ok_and(|status| status["ready"] == true))
         })
     }
 
@@ -271,28 +271,35 @@ impl Chain {
         serde_json::from_str(&finished.stdout).map_err(|_| failed(&command, &finished))
     }
 
-    /// A count of `status`: `table` is `drops`, `xdp`, `sessions`, `deliveries`, `kdc_requests` …
+    /// A count of `status`: `table` is `drops`, `sessions`, `key_deliveries`, `kdc_requests`, `events` …
     pub fn count(&self, node: Node, table: &str, label: &str) -> LabResult<u64> {
+        Ok(self.status(node)?[table][label].as_u64().unwrap_or(0))
+    }
+
+    /// The labels of a table that counted anything.
+    pub fn counted(&self, node: Node, table: &str) -> LabResult<Vec<(String, u64)>> {
         let status = self.status(node)?;
-        Ok(counted(&status, table).filter(|row| row.0 == label).map(|row| row.1).sum())
+        let rows = status[table].as_object().into_iter().flatten();
+        let rows = rows.filter_map(|(label, count)| Some((label.clone(), count.as_u64()?)));
+        Ok(rows.filter(|row| row.1 > 0).collect())
     }
 
     /// Frames dropped with a reason, by workers and by the XDP program.
     pub fn drops(&self, node: Node, reason: &str) -> LabResult<u64> {
-        Ok(self.count(node, "drops", reason)? + self.count(node, "xdp", reason)?)
+        self.count(node, "drops", reason)
     }
 
-    /// Everything that workers and the XDP program count by reason, as one number that only grows.
+    /// Frames dropped for any reason.
     pub fn all_drops(&self, node: Node) -> LabResult<u64> {
-        let status = self.status(node)?;
-        Ok(["drops", "xdp"].iter().flat_map(|table| counted(&status, table)).map(|row| row.1).sum())
+        Ok(self.counted(node, "drops")?.iter().map(|row| row.1).sum())
     }
 
     /// Sessions that hold a key, by `status`.
     pub fn keys_held(&self, node: Node) -> LabResult<u64> {
-        let status = self.status(node)?;
-        let keyed = |row: &(&str, u64)| ["keyed", "synced", "draining"].contains(&row.0);
-        Ok(counted(&status, "sessions").filter(keyed).map(|row| row.1).sum())
+        let sessions = self.counted(node, "sessions")?;
+        let keyed =
+            |row: &&(String, u64)| ["keyed", "synced", "draining"].contains(&row.0.as_str());
+        Ok(sessions.iter().filter(keyed).map(|row| row.1).sum())
     }
 
     /// Frames of all workers that are free or lie in a ring: what a quiet process must not lose.
@@ -347,12 +354,6 @@ impl Chain {
         }
         self.topology.detach()
     }
-}
-
-/// Labels and counts of one table of a status.
-fn counted<'a>(status: &'a Value, table: &str) -> impl Iterator<Item = (&'a str, u64)> + use<'a> {
-    let rows = status[table].as_array().into_iter().flatten();
-    rows.filter_map(|row| Some((row["label"].as_str()?, row["count"].as_u64()?)))
 }
 
 /// Runs a lab test on a chain: visible skip without privilege, diagnostics on failure, and in the end

@@ -29,7 +29,7 @@ fn works(chain: &Chain) -> LabResult {
 
 /// A connection that must fail within [`NO_HANG`], with `code` counted at the gateway.
 fn fails(chain: &Chain, code: &str) -> LabResult {
-    let before = chain.count(Node::Gateway, "deliveries", code)?;
+    let before = chain.count(Node::Gateway, "key_deliveries", code)?;
     let started = Instant::now();
     let address = Host::Server1.address(Family::V4);
     let outcome = connect(chain.host(Host::Client1), address, ECHO, NO_HANG * 2)?;
@@ -41,7 +41,7 @@ fn fails(chain: &Chain, code: &str) -> LabResult {
     expect_that!(took < NO_HANG, "{code}: {error} only after {took:?}");
     println!("{code}: {error} after {took:?}");
     wait_until(&format!("the gateway counts {code}"), NO_HANG, || {
-        Ok(chain.count(Node::Gateway, "deliveries", code)? > before)
+        Ok(chain.count(Node::Gateway, "key_deliveries", code)? > before)
     })
 }
 

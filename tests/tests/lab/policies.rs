@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use sekisho_tests::expect_that;
-use sekisho_tests::lab::chain::{Node, on_chain, on_silent_chain};
+use sekisho_tests::lab::chain::{Chain, Node, on_chain, on_silent_chain};
 use sekisho_tests::lab::config::{ECHO, Setup, UNPROTECTED};
 use sekisho_tests::lab::peers::{Server, connect, dial, exchange};
 use sekisho_tests::lab::programs::canary_text;
@@ -36,13 +36,9 @@ fn prefer_lets_a_connection_without_request_pass_in_clear_and_counts_it() -> Lab
         let _server = Server::echo(chain.host(Host::Server1), ECHO)?;
         for family in Family::BOTH {
             let address = Host::Server1.address(family);
-            let clear = |chain: &sekisho_tests::lab::chain::Chain| -> LabResult<u64> {
-                let status = chain.status(Node::Gateway)?;
-                let events = status["events"].as_array().into_iter().flatten();
-                Ok(events
-                    .filter(|row| row["label"].as_str().is_some_and(|l| l.contains("clear")))
-                    .filter_map(|row| row["count"].as_u64())
-                    .sum())
+            let clear = |chain: &Chain| -> LabResult<u64> {
+                let events = chain.counted(Node::Gateway, "events")?;
+                Ok(events.iter().filter(|row| row.0.contains("clear")).map(|row| row.1).sum())
             };
             let before = clear(chain)?;
             let mut stranger = dial(chain.host(Host::Stranger), address, ECHO)?;
