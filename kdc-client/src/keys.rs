@@ -242,3 +242,6 @@ pub(crate) fn expand<const N: usize>(hkdf: &Hkdf<Sha256>, info: &[u8]) -> [u8; N
     hkdf.expand(info, &mut out).expect("invariant: N is at most 32, far below 255 × 32");
     out
 }
+
+#[cfg(test)]
+mod tests;

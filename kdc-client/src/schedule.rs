@@ -51,7 +51,7 @@ pub struct EpochSecrets {
     pub chain: ChainKey,
 }
 
-/// The schedule gave equal keys for both directions; such keys are never used.
+/// The schedule gave equal keys for both directions; such keys are never used (spec M3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("both directions got equal keys")]
 pub struct EqualKeys;
@@ -70,7 +70,7 @@ pub fn transcript_hash(answered: &[u8], deliver_without_confirm: &[u8]) -> [u8; 
 /// Expands an epoch. `last` is the chain key of the epoch before, on rekey.
 ///
 /// # Errors
-/// [`EqualKeys`] if the directions are not told apart: the keys must not be used.
+/// [`EqualKeys`] if an AES or GHASH key is the same in both directions.
 pub fn epoch_secrets(
     key: &SessionKey,
     last: Option<&ChainKey>,
@@ -93,7 +93,8 @@ pub fn epoch_secrets(
             ghash: expand(&hkdf, b"s2c ghash"),
         },
     };
-    if bool::from(traffic.client_to_server.aes.ct_eq(&traffic.server_to_client.aes)) {
+    let (c2s, s2c) = (&traffic.client_to_server, &traffic.server_to_client);
+    if bool::from(c2s.aes.ct_eq(&s2c.aes) | c2s.ghash.ct_eq(&s2c.ghash)) {
         return Err(EqualKeys);
     }
     Ok(EpochSecrets {
@@ -105,3 +106,6 @@ pub fn epoch_secrets(
         chain: ChainKey(expand(&hkdf, b"chain")),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -254,3 +254,6 @@ fn read_gateway(r: &mut Reader<'_>) -> Result<GatewayGrant, MessageError> {
     };
     Ok(GatewayGrant { key, grant, ticket_key })
 }
+
+#[cfg(test)]
+mod tests;
