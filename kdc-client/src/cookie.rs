@@ -22,7 +22,7 @@ pub(crate) struct CookieKey(WrapKey);
 /// What a cookie says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cookie {
-    /// UDP source of the trigger; only it may use the cookie.
+    /// UDP source of the trigger; only it may use the cookie (M4.14).
     pub(crate) source: SocketAddr,
     /// 4-tuple and client ISN of the SYN.
     pub(crate) session: SessionRef,
@@ -53,7 +53,7 @@ impl CookieKey {
         out
     }
 
-    /// What the cookie says, if it is ours, alive and used by who it was given to, under its `R`.
+    /// What the cookie says, if it is ours, alive and used by who it was given to, under its `R` (M4.15).
     pub(crate) fn open(
         &self,
         bytes: &[u8],
@@ -156,6 +156,7 @@ mod tests {
     }
 
     #[test]
+    /// M4.15.
     fn opens_for_at_most_10_seconds_and_at_least_5() {
         let key = CookieKey::generate(&mut StdRng::seed_from_u64(1));
         let content = cookie();
@@ -174,6 +175,7 @@ mod tests {
     }
 
     #[test]
+    /// M4.14, M4.15.
     fn opens_only_for_its_source_request_and_key_and_unchanged() {
         let key = CookieKey::generate(&mut StdRng::seed_from_u64(1));
         let other = CookieKey::generate(&mut StdRng::seed_from_u64(2));

@@ -105,7 +105,7 @@ impl DeviceKey {
         &self.0
     }
 
-    /// Expands the keys of one role.
+    /// Expands the keys of one role (M6.1).
     #[must_use]
     pub fn role_keys(&self, role: Role) -> RoleKeys {
         let hkdf = Hkdf::<Sha256>::new(Some(SALT), &self.0);
@@ -135,7 +135,7 @@ impl MasterKey {
         Ok(key)
     }
 
-    /// Derived-key mode: the long-term key that belongs to an identifier, role and key version.
+    /// Derived-key mode: the long-term key of an identifier, role and key version (M6.2).
     #[must_use]
     pub fn device_key(&self, role: Role, id: &DeviceId, version: u32) -> DeviceKey {
         let mut info = b"device".to_vec();

@@ -26,7 +26,7 @@ pub use refuse::{KdcFailure, RefuseCode};
 pub use requester::{KdcTransport, Requester, RequesterConfig, RequesterOutput};
 pub use wrap::Policy;
 
-/// Largest message of any kind, in octets (spec §4, MUST 4.2).
+/// Largest message of any kind, in octets (spec M4.2).
 pub const MAX_MESSAGE: usize = 1200;
 
 /// Default UDP port of key delivery.

@@ -51,7 +51,7 @@ pub struct EpochSecrets {
     pub chain: ChainKey,
 }
 
-/// The schedule gave equal keys for both directions; such keys are never used (spec M3.2).
+/// The schedule gave equal keys for both directions; such keys are never used (spec M6.4, M3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("both directions got equal keys")]
 pub struct EqualKeys;
@@ -67,7 +67,7 @@ pub fn transcript_hash(answered: &[u8], deliver_without_confirm: &[u8]) -> [u8; 
     sha256(&[&all])
 }
 
-/// Expands an epoch. `last` is the chain key of the epoch before, on rekey.
+/// Expands an epoch (M6.3). `last` is the chain key of the epoch before, on rekey.
 ///
 /// # Errors
 /// [`EqualKeys`] if an AES or GHASH key is the same in both directions.

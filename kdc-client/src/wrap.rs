@@ -129,7 +129,8 @@ impl Grant {
         }
     }
 
-    /// Whether every field answers this claim, `gateway` and `Ng`, and the lifetime is not 0.
+    /// Whether every field answers this claim, `gateway` and `Ng`, and the lifetime is not 0
+    /// (M5.6).
     #[must_use]
     pub fn matches(&self, claim: &Claim, gateway: &DeviceId, gateway_nonce: &[u8; 32]) -> bool {
         let expected =

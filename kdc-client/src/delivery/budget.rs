@@ -1,6 +1,6 @@
 //! How many KDC requests a source, and all sources together, may cause.
 //!
-//! Owns token buckets; sources are addresses that a cookie has proved.
+//! Owns token buckets; sources are addresses that a cookie has proved (M4.22).
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -114,6 +114,7 @@ mod tests {
     }
 
     #[test]
+    /// M4.22.
     fn burst_then_rate_per_source_and_in_all() {
         let mut budgets = Budgets::new((3, 2), (5, 1), 100);
         assert_eq!((0..9).filter(|_| budgets.take(ip(1), 0)).count(), 3);

@@ -132,7 +132,7 @@ struct Entry {
 enum Stage {
     /// EARLY sent.
     Early,
-    /// One attempt per INVITE answered; which INVITE was genuine shows at DELIVER.
+    /// One attempt per INVITE answered; which INVITE was genuine shows at DELIVER (M4.29).
     Identifying(Vec<Attempt>),
     /// Keys installed, SYNC sent.
     Confirming(Box<Confirming>),
@@ -230,6 +230,7 @@ impl ClientDelivery {
             self.ignored.malformed += 1;
             return;
         };
+        // M4.28.
         let session = self.by_request.get(&message.request_id).copied().filter(|session| {
             src == SocketAddr::new(session.server.ip(), self.port)
                 && dst == SocketAddr::new(session.client.ip(), self.port)
@@ -311,7 +312,7 @@ impl ClientDelivery {
         self.entries.len()
     }
 
-    /// Sends what the stage repeats, and sets the next repetition.
+    /// Sends what the stage repeats (M4.27), and sets the next repetition.
     fn resend(&mut self, session: SessionRef, now: u64) {
         let Some(entry) = self.entries.get(&session) else { return };
         let early = || Message::new_session(entry.request_id, Body::Early).encode();

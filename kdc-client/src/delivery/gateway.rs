@@ -179,7 +179,7 @@ impl GatewayDelivery {
     pub fn on_syn(&mut self, session: SessionRef, request_id: u64, option: [u8; 13], now: u64) {
         if let Some(entry) = self.table.get(&session) {
             if let Stage::Ended(code) = entry.stage {
-                // One handshake per 4-tuple, ISN and epoch, and it is over.
+                // One handshake per 4-tuple, ISN and epoch, and it is over (M4.21).
                 self.outputs.push_back(GatewayOutput::Failed { session, code });
             }
             return;
@@ -289,7 +289,7 @@ impl GatewayDelivery {
         self.finish(session, Err(code), started, now);
     }
 
-    /// Tells the client why its delivery ends here: with a MAC once it is keyed.
+    /// Tells the client why its delivery ends here: with a MAC once it is keyed (M4.26).
     fn refuse_at_end(&mut self, session: SessionRef, code: RefuseCode) {
         let Some(entry) = self.table.get(&session) else { return };
         let mut refuse = Refuse { code, mac: None };
@@ -330,7 +330,7 @@ impl GatewayDelivery {
         }
     }
 
-    /// Makes room for one delivery; what has proved nothing gives way, oldest first.
+    /// Makes room for one delivery; what has proved nothing gives way, oldest first (M4.22).
     fn make_room(&mut self) -> bool {
         if !self.table.is_full() {
             return true;

@@ -8,6 +8,7 @@ use crate::wrap::{ClientGrant, GatewayGrant, SessionKey, TicketKey};
 
 fn wiped<T: ZeroizeOnDrop>() {}
 
+/// M6.5.
 #[test]
 fn secrets_are_wiped_when_dropped() {
     wiped::<DeviceKey>();
@@ -35,6 +36,7 @@ macro_rules! lacks {
     }};
 }
 
+/// M6.5.
 #[test]
 fn secrets_are_not_printed_and_not_cloned() {
     lacks!(Debug: DeviceKey, MasterKey, RoleKeys, AuthKey, WrapKey, SessionKey, TicketKey,

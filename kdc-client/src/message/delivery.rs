@@ -13,7 +13,7 @@ use crate::{MAX_MESSAGE, keys};
 
 /// Octets of the header in front of every body.
 pub const DELIVERY_HEADER: usize = 16;
-/// Smallest EARLY: its zero padding lets INVITE stay within three times its trigger.
+/// Smallest EARLY: its zero padding lets INVITE stay within three times its trigger (M4.8).
 pub const EARLY_MIN: usize = 128;
 /// Type number of EARLY, as it enters the authenticator.
 pub const TYPE_EARLY: u8 = 0;
@@ -191,7 +191,7 @@ impl Message {
         out
     }
 
-    /// Reads a datagram: exactly one message, canonical.
+    /// Reads a datagram: exactly one message, canonical (M4.2 to M4.5).
     ///
     /// # Errors
     /// [`MessageError`] for anything else.
@@ -366,7 +366,7 @@ impl Deliver {
 }
 
 impl Synced {
-    /// Seals the content under the epoch's `synced` key; nonce 0, since each key seals one message.
+    /// Seals the content under the epoch's `synced` key; nonce 0, since each key seals one message (M4.9).
     #[must_use]
     pub fn seal(key: &WrapKey, header: &[u8], _content: SyncedContent) -> Synced {
         let mut plain = Vec::new();
@@ -392,7 +392,7 @@ impl Synced {
 }
 
 impl Refuse {
-    /// The MAC of a gateway's REFUSE: over the header and the code. The label keeps a client's
+    /// The MAC of a gateway's REFUSE: over the header and the code (M4.10). The label keeps a client's
     /// refusal from being reflected as a gateway's.
     #[must_use]
     pub fn gateway_mac(control: &AuthKey, header: &[u8], code: RefuseCode) -> [u8; 32] {

@@ -15,7 +15,7 @@ const KEY_REQUEST: u8 = 1;
 const KEY_REPLY: u8 = 2;
 const KEY_REFUSAL: u8 = 3;
 
-/// What the client's authenticator covers (spec §4.4).
+/// What the client's authenticator covers (spec §4.4, M4.11).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
     /// Type of the message that carries the authenticator: EARLY or IDENTIFY.
@@ -83,6 +83,7 @@ impl Claim {
         let client = DeviceId::from_wire(r.field()?)?;
         let key_version = u32::from_be_bytes(r.field_array("key version")?);
         let gateway = match (r.field()?, message_type) {
+            // M5.2.
             ([], TYPE_EARLY) => None,
             (bytes, TYPE_IDENTIFY) => Some(DeviceId::from_wire(bytes)?),
             _ => return Err(MessageError::Field("type")),
@@ -121,7 +122,7 @@ pub struct KeyRequest {
 }
 
 impl KeyRequest {
-    /// The octets, with the HMAC under `Kgw.auth` at the end.
+    /// The octets, with the HMAC under `Kgw.auth` at the end (M5.1).
     #[must_use]
     pub fn encode(&self, auth: &AuthKey) -> Vec<u8> {
         let mut out = header(KEY_REQUEST);
@@ -255,7 +256,7 @@ impl KdcAnswer {
     }
 }
 
-/// Reads an answer and verifies that a KDC made it for this request: a reply's `Cgw` opens,
+/// Reads an answer and verifies that a KDC made it for this request (M5.5): a reply's `Cgw` opens,
 /// a refusal's MAC matches. A refusal without MAC comes back with `authentic: false`: a hint.
 ///
 /// # Errors

@@ -93,6 +93,7 @@ fn vectors_decode_and_encode_to_themselves() {
     }
 }
 
+/// M4.3 to M4.8.
 #[test]
 fn vectors_that_must_be_refused_are_refused() {
     let v = vectors();
@@ -106,6 +107,7 @@ fn vectors_that_must_be_refused_are_refused() {
     }
 }
 
+/// M4.11, M5.1.
 #[test]
 fn the_kdc_vectors_verify_and_their_boxes_open() {
     let v = vectors();
@@ -342,6 +344,7 @@ proptest! {
     }
 }
 
+/// M4.2.
 #[test]
 fn a_message_beyond_1200_octets_is_refused() {
     let early = Message::new_session(1, Body::Early).encode();
@@ -352,6 +355,7 @@ fn a_message_beyond_1200_octets_is_refused() {
     assert_eq!(Message::decode(&longest), Err(MessageError::TooLong));
 }
 
+/// M5.2.
 #[test]
 fn a_request_without_gateway_is_for_early_only() {
     let claim = Claim {

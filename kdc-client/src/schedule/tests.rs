@@ -15,6 +15,7 @@ fn array<const N: usize>(value: &Value) -> [u8; N] {
     hex::decode(value.as_str().unwrap()).unwrap().try_into().unwrap()
 }
 
+/// M6.1, M6.2.
 #[test]
 fn device_keys_expand_to_the_vectors() {
     let v = vectors();
@@ -37,6 +38,7 @@ fn device_keys_expand_to_the_vectors() {
     }
 }
 
+/// M6.3.
 #[test]
 fn transcripts_and_epochs_give_the_vectors() {
     let v = vectors();

@@ -30,6 +30,7 @@ fn grant() -> Grant {
     Grant::for_claim(&claim(), gateway(), [4; 32], 3600)
 }
 
+/// M5.6.
 #[test]
 fn every_field_of_a_grant_is_compared() {
     let matches = |grant: &Grant| grant.matches(&claim(), &gateway(), &[4; 32]);

@@ -144,7 +144,7 @@ impl ClientDelivery {
 }
 
 impl Attempt {
-    /// Opens `Ccl`, compares every field with this attempt, and checks `confirm_g`.
+    /// Opens `Ccl`, compares every field with this attempt, and checks `confirm_g` (M4.30).
     fn verify(&self, deliver: &Deliver, bytes: &[u8], keys: &RoleKeys) -> Option<Delivered> {
         let content = wrap::open_client(&deliver.wrapped, &keys.wrap).ok()?;
         let gateway = &self.invite.gateway;

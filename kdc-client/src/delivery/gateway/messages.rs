@@ -18,7 +18,7 @@ use crate::refuse::{KdcFailure, RefuseCode};
 use crate::schedule::{self, EpochSecrets};
 use crate::wrap;
 
-/// INVITE is never larger than this many times what triggered it.
+/// INVITE is never larger than this many times what triggered it (M4.8).
 const AMPLIFICATION: usize = 3;
 /// A client that repeats its IDENTIFY after this long is told that the KDC is slow.
 const KDC_SLOW: u64 = SECOND;
@@ -118,7 +118,7 @@ impl GatewayDelivery {
         }
     }
 
-    /// What is known of the session that a cookie names; the cookie alone is enough to know it again.
+    /// What is known of the session that a cookie names; the cookie alone is enough to know it again (M4.16).
     fn known_or_rebuilt(&mut self, cookie: &Cookie, now: u64) -> Option<Seen> {
         let session = cookie.session;
         if self.table.get(&session).is_none() {
@@ -144,7 +144,7 @@ impl GatewayDelivery {
         })
     }
 
-    /// Compares an IDENTIFY with its SYN and asks the KDC.
+    /// Compares an IDENTIFY with its SYN and asks the KDC (M4.20).
     fn begin(
         &mut self,
         session: SessionRef,
@@ -204,7 +204,7 @@ impl GatewayDelivery {
         let alarm = self.table.alarm(&session);
         let Some(entry) = self.table.get_mut(&session) else { return };
         let again = match std::mem::replace(&mut entry.stage, Stage::Waiting) {
-            // The same IDENTIFY keeps its Ng, so the KDC sees the same request.
+            // The same IDENTIFY keeps its Ng, so the KDC sees the same request (M5.4).
             Stage::Refused(asked) if asked.answered == answered => Some(asked),
             _ => None,
         };
@@ -279,7 +279,7 @@ impl GatewayDelivery {
         }
     }
 
-    /// Opens and checks a KEY-REPLY, and makes all that follows from it. Changes nothing.
+    /// Opens and checks a KEY-REPLY (M5.6), and makes all that follows from it. Changes nothing.
     fn accept(&self, asked: &Asked, reply: &KeyReply) -> Result<Installed, RefuseCode> {
         let associated = wrap::gateway_associated(&asked.request_hash, &reply.for_client);
         let content = wrap::open_gateway(&reply.for_gateway, &associated, &self.keys.wrap)
@@ -311,7 +311,7 @@ impl GatewayDelivery {
         Ok(Installed { deliver, secrets, lifetime_seconds })
     }
 
-    /// Install first, then DELIVER: both travel by one ring, so keys are there when it arrives.
+    /// Install first, then DELIVER (M4.23): both travel by one ring, so keys are there before it.
     fn install(&mut self, session: SessionRef, installed: Installed, now: u64) {
         let Installed { deliver, secrets, lifetime_seconds } = installed;
         let Some(entry) = self.table.get(&session) else { return };
@@ -350,6 +350,7 @@ impl GatewayDelivery {
         }
     }
 
+    /// Synchronised first, then SYNCED (M4.24); a repetition gets the same SYNCED (M4.25).
     fn on_sync(&mut self, request_id: u64, sync: &Sync, path: Path, now: u64) {
         let sessions = self.table.of_request(request_id, &path);
         let verified = sessions.into_iter().find_map(|session| {
@@ -382,7 +383,7 @@ impl GatewayDelivery {
         }
     }
 
-    /// A REFUSE without MAC: smaller than what it answers, and it ends nothing.
+    /// A REFUSE without MAC: smaller than what it answers, and it ends nothing (M4.17).
     fn hint(&mut self, session: Option<SessionRef>, request_id: u64, path: Path, code: RefuseCode) {
         let refuse = Body::Refuse(Refuse { code, mac: None });
         self.send(session, path, Message::new_session(request_id, refuse).encode());

@@ -15,7 +15,7 @@ use crate::refuse::RefuseCode;
 /// How many sessions of one `R` are looked at. Honest clients have one; an attacker who copies
 /// an `R` shall not buy a search with it.
 const SAME_REQUEST: usize = 4;
-/// How long an EARLY waits for its SYN: beyond it the client has sent others.
+/// How long an EARLY waits for its SYN: beyond it the client has sent others (M4.19).
 const PARK: u64 = 5 * SECOND;
 
 /// One delivery.
@@ -46,7 +46,7 @@ pub(super) enum Stage {
     Keyed(Box<Keyed>),
     /// The client proved that it holds the keys.
     Synced(Box<Done>),
-    /// Over; kept while a cookie lives, so that a replay begins nothing.
+    /// Over; kept while a cookie lives, so that a replay begins nothing (M4.21).
     Ended(RefuseCode),
 }
 

@@ -28,6 +28,7 @@ fn recorded() -> (World, Vec<Datagram>, Vec<Datagram>) {
     (w, up, down)
 }
 
+/// M4.21, M4.25.
 #[test]
 fn replays_after_the_handshake_begin_and_change_nothing() {
     let (mut w, up, down) = recorded();
@@ -53,6 +54,7 @@ fn replays_after_the_handshake_begin_and_change_nothing() {
     assert_eq!(w.requests.len(), 1);
 }
 
+/// M4.21.
 #[test]
 fn replays_after_the_session_is_gone_begin_nothing() {
     let (mut w, up, _) = recorded();
@@ -81,6 +83,7 @@ fn a_replayed_handshake_gives_a_new_connection_nothing() {
     assert!(w.requests.is_empty() && w.gateway_installs().is_empty());
 }
 
+/// M4.14, M4.16.
 #[test]
 fn identify_needs_the_cookie_of_its_source_and_alone_rebuilds_the_rest() {
     let mut w = World::new();
@@ -106,6 +109,7 @@ fn identify_needs_the_cookie_of_its_source_and_alone_rebuilds_the_rest() {
     assert_eq!(w.gateway_installs().len(), 1);
 }
 
+/// M4.15.
 #[test]
 fn a_stale_cookie_is_refused() {
     let mut w = World::new();
@@ -175,6 +179,7 @@ fn a_client_with_the_gateways_key_swapped_for_another_gets_no_key() {
     w.assert_synchronised();
 }
 
+/// M4.20.
 #[test]
 fn a_spliced_service_or_option_is_refused_before_the_kdc_is_asked() {
     for (service, option, code) in [
@@ -214,6 +219,7 @@ fn a_gateway_named_otherwise_than_its_invite_is_refused() {
     w.assert_synchronised();
 }
 
+/// M4.21.
 #[test]
 fn a_forged_identify_does_not_keep_the_genuine_one_out() {
     let mut w = World::new();
@@ -232,6 +238,7 @@ fn a_forged_identify_does_not_keep_the_genuine_one_out() {
     assert_eq!(w.requests.len(), 2);
 }
 
+/// M4.21.
 #[test]
 fn one_session_asks_the_kdc_at_most_four_times() {
     let mut w = World::new();
@@ -249,6 +256,7 @@ fn one_session_asks_the_kdc_at_most_four_times() {
     assert_eq!(w.gateway.ignored().over_budget, 4);
 }
 
+/// M4.17.
 #[test]
 fn a_refuse_without_mac_ends_nothing() {
     let hint = |code| Message::new_session(R, Body::Refuse(Refuse { code, mac: None })).encode();
@@ -265,6 +273,7 @@ fn a_refuse_without_mac_ends_nothing() {
     w.assert_synchronised();
 }
 
+/// M4.29.
 #[test]
 fn a_client_answers_four_invites_and_no_more() {
     let mut w = World::new();
@@ -282,6 +291,7 @@ fn a_client_answers_four_invites_and_no_more() {
     assert_eq!(w.client.ignored().over_budget, 12);
 }
 
+/// M4.28.
 #[test]
 fn datagrams_from_elsewhere_are_not_heard() {
     let (_, _, down) = recorded();
@@ -295,6 +305,7 @@ fn datagrams_from_elsewhere_are_not_heard() {
     assert_eq!(w.client.ignored().unknown, 2 * down.len() as u64);
 }
 
+/// M5.4.
 #[test]
 fn a_kdc_that_comes_back_in_time_saves_the_delivery() {
     let mut w = World::new();
@@ -341,6 +352,7 @@ fn a_repeated_answer_of_the_kdc_installs_once() {
     w.assert_synchronised();
 }
 
+/// M4.22.
 #[test]
 fn the_budget_of_a_source_and_of_all_bounds_kdc_requests() {
     let mut config = gateway_config();
@@ -386,6 +398,7 @@ fn connect(gateway: &mut GatewayDelivery, address: u8, n: u16) -> Vec<u64> {
     exchanges
 }
 
+/// M4.16, M4.22.
 #[test]
 fn a_flood_of_syns_is_bounded_and_a_client_with_a_cookie_gets_through() {
     let mut config = gateway_config();
@@ -409,6 +422,7 @@ fn a_flood_of_syns_is_bounded_and_a_client_with_a_cookie_gets_through() {
     w.assert_synchronised();
 }
 
+/// M4.19.
 #[test]
 fn parked_early_are_bounded_and_expire() {
     let mut config = gateway_config();

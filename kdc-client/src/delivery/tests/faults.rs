@@ -125,6 +125,7 @@ fn mangled(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
     cut.chain(longer).chain(turned)
 }
 
+/// M4.4.
 #[test]
 fn mangled_client_messages_move_nothing_at_the_gateway() {
     for kind in [0, 2, 4] {
@@ -163,6 +164,7 @@ fn mangled_identify(bad: &Datagram) {
     w.assert_synchronised();
 }
 
+/// M4.30.
 #[test]
 fn mangled_gateway_messages_move_nothing_at_the_client() {
     for kind in [3, 5] {
@@ -179,6 +181,7 @@ fn mangled_gateway_messages_move_nothing_at_the_client() {
     }
 }
 
+/// M4.29.
 #[test]
 fn a_mangled_invite_does_not_keep_the_genuine_one_out() {
     let genuine = before(1).to_client[0].clone();
@@ -191,6 +194,7 @@ fn a_mangled_invite_does_not_keep_the_genuine_one_out() {
     }
 }
 
+/// M5.4, M5.5.
 #[test]
 fn a_mangled_key_reply_installs_nothing_and_the_next_one_does() {
     let mut w = before(2);
@@ -213,6 +217,7 @@ fn a_mangled_key_reply_installs_nothing_and_the_next_one_does() {
     assert_eq!(w.requests[0].1, w.requests[1].1, "Ng is kept over retries");
 }
 
+/// M5.5.
 #[test]
 fn a_reply_for_another_request_is_refused() {
     let mut w = before(2);

@@ -14,6 +14,7 @@ const SYNC: u8 = 4;
 const SYNCED: u8 = 5;
 const REFUSE: u8 = 6;
 
+/// M4.23, M4.24, M5.7.
 #[test]
 fn both_ends_hold_one_fresh_key_and_outputs_come_in_order() {
     let mut w = World::new();
@@ -54,6 +55,7 @@ fn both_ends_hold_one_fresh_key_and_outputs_come_in_order() {
     assert_ne!(other.gateway_installs(), w.gateway_installs(), "another session, another key");
 }
 
+/// M4.19.
 #[test]
 fn early_may_come_before_its_syn() {
     let mut w = World::new();
@@ -82,6 +84,7 @@ fn a_syn_alone_and_its_repetition_send_nothing() {
     w.assert_synchronised();
 }
 
+/// M4.1, M4.19, M6.3.
 #[test]
 fn nat_between_the_ends_changes_nothing() {
     let mut w = World::new();
@@ -112,6 +115,7 @@ fn ipv6_works_alike() {
     w.assert_synchronised();
 }
 
+/// M4.13, M4.20.
 #[test]
 fn a_service_known_by_name_works_under_destination_nat() {
     let name = Service::name("web").unwrap();
@@ -140,6 +144,7 @@ fn a_service_known_by_name_works_under_destination_nat() {
     w.assert_synchronised();
 }
 
+/// M4.2, M4.8.
 #[test]
 fn invite_is_at_most_three_times_its_trigger_and_all_messages_fit() {
     let long = "n".repeat(64);
@@ -164,6 +169,7 @@ fn invite_is_at_most_three_times_its_trigger_and_all_messages_fit() {
     assert!(w.requests[0].1.len() <= crate::MAX_MESSAGE);
 }
 
+/// M4.24, M4.25.
 #[test]
 fn a_verified_tag_stands_for_sync_and_a_late_sync_is_still_answered() {
     let mut w = World::new();
@@ -179,6 +185,7 @@ fn a_verified_tag_stands_for_sync_and_a_late_sync_is_still_answered() {
     assert!(w.client_seen.contains(&Seen::Completed));
 }
 
+/// M4.31.
 #[test]
 fn a_verified_tag_at_the_client_stands_for_synced() {
     let mut w = World::new();
@@ -199,6 +206,7 @@ fn a_verified_tag_at_the_client_stands_for_synced() {
     assert_eq!(w.client.pending(), 0);
 }
 
+/// M4.27.
 #[test]
 fn resends_are_byte_identical_and_back_off_from_200_ms_to_3_s() {
     let mut config = client_config();
@@ -218,6 +226,7 @@ fn resends_are_byte_identical_and_back_off_from_200_ms_to_3_s() {
     assert_eq!(times, [200, 600, 1400, 3000, 6000, 9000, 12_000]);
 }
 
+/// M4.25, M4.27.
 #[test]
 fn each_message_lost_once_is_sent_again_the_same() {
     for lost in [EARLY, INVITE, IDENTIFY, DELIVER, SYNC, SYNCED] {
@@ -243,6 +252,7 @@ fn each_message_lost_once_is_sent_again_the_same() {
     }
 }
 
+/// M4.26, M4.31.
 #[test]
 fn deadlines_end_a_delivery_without_answer_at_both_ends() {
     let mut w = World::new();
@@ -263,6 +273,7 @@ fn deadlines_end_a_delivery_without_answer_at_both_ends() {
     assert_eq!((w.client.pending(), w.gateway.pending()), (0, 0));
 }
 
+/// M4.10, M4.18, M4.26.
 #[test]
 fn a_gateway_that_misses_sync_refuses_with_a_mac_and_the_client_ends_at_once() {
     let mut w = World::new();
@@ -323,6 +334,7 @@ fn tables_are_empty_when_all_is_over() {
     w.assert_synchronised();
 }
 
+/// M4.17.
 #[test]
 fn a_restarted_gateway_is_asked_for_a_new_cookie() {
     let mut w = World::new();
