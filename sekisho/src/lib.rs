@@ -1,6 +1,7 @@
 //! The Sekisho program: gateway, client agent, KDC, and the tools to look at them.
 
 pub mod admin;
+pub mod cli;
 pub mod control;
 pub mod logging;
 pub mod metrics;
