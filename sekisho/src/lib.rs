@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod cli;
 pub mod control;
+pub mod harden;
 pub mod logging;
 pub mod metrics;
 pub mod runtime;

@@ -88,7 +88,8 @@ fn run(config: Config, path: &Path, end: End, kdc: KdcLinks) -> Result<(), Start
     };
     let role_word = config.role().word();
     let node = config.node().expect("invariant: gateways and clients have a node part").clone();
-    // First: a signal during the start must not leave a half-open port behind.
+    crate::harden::process_memory();
+    // Early: a signal during the start must not leave a half-open port behind.
     let signals = Signals::catch().map_err(StartError::Os)?;
     let clock = Clock::start();
     let waiter = Waiter::new().map_err(StartError::Os)?;
