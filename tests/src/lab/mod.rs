@@ -6,6 +6,7 @@
 //! | `error` | what can go wrong |
 //! | `process` | a child process, a wait |
 //! | `namespace`, `veth` | a network namespace, a cable |
+//! | `tagger` | VLAN tags on a cable |
 //! | `site` | the directory of a lab |
 //! | `topology` | the network, drawn |
 //! | `capture`, `seen` | frames seen, frames read |
@@ -30,6 +31,7 @@ pub mod process;
 pub mod programs;
 pub mod seen;
 pub mod site;
+pub mod tagger;
 pub mod topology;
 pub mod veth;
 

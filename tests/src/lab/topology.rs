@@ -20,6 +20,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::LabResult;
 use super::namespace::Namespace;
 use super::site::Site;
+use super::tagger::{BARE, TAGGED, Tagger};
 use super::veth::{End, bridge, connect};
 
 /// Port of both boxes that faces the network.
@@ -108,11 +109,13 @@ fn address(family: Family, net: u8, host: u8) -> IpAddr {
 pub struct Plan {
     /// Receive and transmit queues of the boxes' cables.
     pub queues: u32,
+    /// 802.1Q id of all frames at the boxes' ports: a tagger sits in each of their cables.
+    pub vlan: Option<u16>,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { queues: 1 }
+        Self { queues: 1, vlan: None }
     }
 }
 
@@ -133,6 +136,7 @@ pub struct Topology {
     /// The switch before the agent.
     pub office: Namespace,
     hosts: Vec<(Host, Namespace)>,
+    taggers: Vec<(Tagger, Namespace)>,
     /// Configurations, logs and the bpffs.
     pub site: Site,
 }
@@ -154,7 +158,7 @@ impl Topology {
             .iter()
             .map(|&(host, name)| Ok((host, Namespace::create(name)?)))
             .collect::<LabResult<Vec<_>>>()?;
-        let topology = Self {
+        let mut topology = Self {
             plan,
             agent: Namespace::create("agent")?,
             router: Namespace::create("router")?,
@@ -163,6 +167,7 @@ impl Topology {
             kdc: Namespace::create("kdc")?,
             office: Namespace::create("office")?,
             hosts,
+            taggers: Vec::new(),
             site,
         };
         topology.lay_cables()?;
@@ -227,28 +232,48 @@ impl Topology {
         Ok(())
     }
 
-    fn lay_cables(&self) -> LabResult {
+    fn lay_cables(&mut self) -> LabResult {
         // Boxes and switches have no address: their own IPv6 chatter would show on the wire.
         for namespace in [&self.agent, &self.gateway, &self.lan, &self.office] {
             namespace.sysctl("net.ipv6.conf.default.disable_ipv6", "1")?;
             namespace.sysctl("net.ipv6.conf.all.disable_ipv6", "1")?;
         }
-        let queues = self.plan.queues;
         let cable = |a: (&Namespace, &str), b: (&Namespace, &str), queues| {
             connect(End::new(a.0, a.1), End::new(b.0, b.1), queues)
         };
         cable((self.host(Host::Client1), "eth0"), (&self.office, "client1"), 1)?;
         cable((self.host(Host::Client2), "eth0"), (&self.office, "client2"), 1)?;
-        cable((&self.office, TO_BOX), (&self.agent, PLAIN), queues)?;
-        cable((&self.agent, CIPHER), (&self.router, TO_AGENT), queues)?;
-        cable((&self.router, TO_GATEWAY), (&self.gateway, CIPHER), queues)?;
-        cable((&self.gateway, PLAIN), (&self.lan, TO_BOX), queues)?;
+        let taggers = [
+            self.box_cable((&self.agent, PLAIN), (&self.office, TO_BOX))?,
+            self.box_cable((&self.agent, CIPHER), (&self.router, TO_AGENT))?,
+            self.box_cable((&self.gateway, CIPHER), (&self.router, TO_GATEWAY))?,
+            self.box_cable((&self.gateway, PLAIN), (&self.lan, TO_BOX))?,
+        ];
+        self.taggers.extend(taggers.into_iter().flatten());
         cable((&self.lan, "server1"), (self.host(Host::Server1), "eth0"), 1)?;
         cable((&self.lan, "server2"), (self.host(Host::Server2), "eth0"), 1)?;
         cable((&self.router, "stranger0"), (self.host(Host::Stranger), "eth0"), 1)?;
         cable((&self.gateway, "mgmt0"), (&self.kdc, "mgmt0"), 1)?;
         bridge(&self.office, "br0", &["client1", "client2", TO_BOX])?;
         bridge(&self.lan, "br0", &["server1", "server2", TO_BOX])
+    }
+
+    /// A cable from a box's port, with a tagger in it where the plan wants tags.
+    fn box_cable(
+        &self,
+        port: (&Namespace, &str),
+        far: (&Namespace, &str),
+    ) -> LabResult<Option<(Tagger, Namespace)>> {
+        let (port, far) = (End::new(port.0, port.1), End::new(far.0, far.1));
+        let Some(vlan) = self.plan.vlan else {
+            connect(port, far, self.plan.queues)?;
+            return Ok(None);
+        };
+        let between = Namespace::create("tagger")?;
+        between.sysctl("net.ipv6.conf.default.disable_ipv6", "1")?;
+        connect(port, End::new(&between, TAGGED), self.plan.queues)?;
+        connect(End::new(&between, BARE), far, 1)?;
+        Ok(Some((Tagger::start(&between, vlan)?, between)))
     }
 
     fn address_hosts(&self) -> LabResult {

@@ -225,7 +225,7 @@ fn two_servers_and_two_clients_share_the_boxes() -> LabResult {
 
 #[test]
 fn two_workers_on_two_queues_hand_frames_over() -> LabResult {
-    let setup = Setup { plan: Plan { queues: 2 }, ..Setup::default() };
+    let setup = Setup { plan: Plan { queues: 2, ..Plan::default() }, ..Setup::default() };
     on_chain("two-queues", setup, |chain| {
         let nginx = Nginx::start(&chain.topology.site, chain.host(Host::Server1), "nginx", WEB)?;
         let _echo = Server::echo(chain.host(Host::Server1), ECHO)?;
@@ -253,6 +253,20 @@ fn the_confirmed_hold_works_too() -> LabResult {
         for family in Family::BOTH {
             let address = Host::Server1.address(family);
             banner_delay(chain.host(Host::Client1), address, BANNER)?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn vlan_tags_are_kept() -> LabResult {
+    let setup = Setup { plan: Plan { vlan: Some(100), ..Plan::default() }, ..Setup::default() };
+    on_chain("vlan", setup, |chain| {
+        let _server = Server::echo(chain.host(Host::Server1), ECHO)?;
+        for family in Family::BOTH {
+            let address = Host::Server1.address(family);
+            let mut stream = dial(chain.host(Host::Client1), address, ECHO)?;
+            exchange(&mut stream, canary_text(500_000).as_bytes())?;
         }
         Ok(())
     })
