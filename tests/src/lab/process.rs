@@ -12,8 +12,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{LabError, LabResult};
 
-/// Pause between two looks at something awaited.
-const POLL_STEP: Duration = Duration::from_millis(10);
+/// Pause between two looks at something awaited: short at first, since most commands end at once.
+const FIRST_STEP: Duration = Duration::from_micros(500);
+const LAST_STEP: Duration = Duration::from_millis(10);
 
 /// Looks at `done` until it says yes; an error of `done` ends the wait at once.
 pub fn wait_until(
@@ -22,6 +23,7 @@ pub fn wait_until(
     mut done: impl FnMut() -> LabResult<bool>,
 ) -> LabResult {
     let deadline = Instant::now() + limit;
+    let mut step = FIRST_STEP;
     loop {
         if done()? {
             return Ok(());
@@ -29,7 +31,8 @@ pub fn wait_until(
         if Instant::now() >= deadline {
             return Err(LabError::Timeout { what: what.to_owned(), limit });
         }
-        std::thread::sleep(POLL_STEP);
+        std::thread::sleep(step);
+        step = (step * 2).min(LAST_STEP);
     }
 }
 

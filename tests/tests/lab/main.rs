@@ -7,6 +7,7 @@ mod claims;
 mod failures;
 mod hostile;
 mod keys;
+mod matrix;
 mod operations;
 mod policies;
 mod transfers;
