@@ -4,6 +4,7 @@ use std::io;
 
 use super::ioctl::Ioctl;
 
+const GLINK: u32 = 0x0a;
 const GSTRINGS: u32 = 0x1b;
 const GSSET_INFO: u32 = 0x37;
 const GFEATURES: u32 = 0x3a;
@@ -135,4 +136,12 @@ pub(super) fn receive_queues(ioctl: &Ioctl, interface: &str) -> Option<u32> {
     unsafe { ioctl.ethtool(interface, &mut buffer) }.ok()?;
     let [.., receive, _transmit, _other, combined] = buffer;
     Some(receive + combined)
+}
+
+/// Whether the other end is there now; none if the device does not say.
+pub(super) fn carrier(ioctl: &Ioctl, interface: &str) -> Option<bool> {
+    let mut buffer = [GLINK, 0];
+    // SAFETY: the command writes `struct ethtool_value`, two words.
+    unsafe { ioctl.ethtool(interface, &mut buffer) }.ok()?;
+    Some(buffer[1] != 0)
 }

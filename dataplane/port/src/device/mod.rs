@@ -4,8 +4,8 @@
 mod ethtool;
 mod ioctl;
 
-use std::fs;
-use std::io;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 
@@ -103,9 +103,13 @@ impl Device {
 
     pub(crate) fn link_state(&self) -> Result<LinkState, DeviceError> {
         let flags = call("read the device's flags", self.ioctl.flags(&self.name))?;
+        let up = flags & libc::IFF_UP != 0;
+        // IFF_RUNNING follows the carrier up to a second late.
+        let carrier =
+            ethtool::carrier(&self.ioctl, &self.name).unwrap_or(flags & libc::IFF_RUNNING != 0);
         Ok(LinkState {
-            up: flags & libc::IFF_UP != 0,
-            carrier: flags & libc::IFF_RUNNING != 0,
+            up,
+            carrier: up && carrier,
             mtu: call("read the device's MTU", self.ioctl.mtu(&self.name))?,
         })
     }
@@ -135,7 +139,9 @@ pub(crate) struct PreparedDevice {
     /// Keeps the device promiscuous as long as it is open.
     _promiscuous: OwnedFd,
     switched_off: Vec<Feature>,
-    ipv6_was_on: bool,
+    /// The switch of an IPv6 that was on. It is kept open: by its path it could not be found from
+    /// another namespace, nor once file access is restricted.
+    ipv6_switch: Option<File>,
     was_down: bool,
     warnings: Vec<String>,
     stay: bool,
@@ -151,7 +157,7 @@ impl PreparedDevice {
             _promiscuous: call("make the device promiscuous", membership)?,
             device,
             switched_off: Vec::new(),
-            ipv6_was_on: false,
+            ipv6_switch: None,
             was_down: false,
             warnings: Vec::new(),
             stay: false,
@@ -212,20 +218,12 @@ impl PreparedDevice {
         }
     }
 
-    fn ipv6_switch(&self) -> PathBuf {
-        ["/proc/sys/net/ipv6/conf", &self.device.name, "disable_ipv6"].iter().collect()
-    }
-
     fn switch_ipv6_off(&mut self) {
-        let path = self.ipv6_switch();
-        match fs::read_to_string(&path) {
+        match ipv6_off(&self.device.name) {
+            Ok(switch) => self.ipv6_switch = switch,
             // A kernel without IPv6 leaks none.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Ok(value) if value.trim() == "1" => {}
-            _ => match fs::write(&path, "1") {
-                Ok(()) => self.ipv6_was_on = true,
-                Err(error) => self.warnings.push(format!("IPv6 stays on: {error}")),
-            },
+            Err(error) => self.warnings.push(format!("IPv6 stays on: {error}")),
         }
     }
 
@@ -247,8 +245,8 @@ impl PreparedDevice {
         if let Err(error) = ethtool::set(&self.device.ioctl, name, &features, true) {
             failed.push(format!("offloads of {name} stay off: {error}"));
         }
-        if std::mem::take(&mut self.ipv6_was_on) {
-            if let Err(error) = fs::write(self.ipv6_switch(), "0") {
+        if let Some(mut switch) = self.ipv6_switch.take() {
+            if let Err(error) = switch.write_all(b"0") {
                 failed.push(format!("IPv6 of {name} stays off: {error}"));
             }
         }
@@ -264,6 +262,19 @@ impl Drop for PreparedDevice {
             }
         }
     }
+}
+
+/// Switches IPv6 off; gives its switch back if it was on.
+fn ipv6_off(interface: &str) -> io::Result<Option<File>> {
+    let path: PathBuf = ["/proc/sys/net/ipv6/conf", interface, "disable_ipv6"].iter().collect();
+    if fs::read_to_string(&path)?.trim() == "1" {
+        return Ok(None);
+    }
+    let mut switch = OpenOptions::new().write(true).open(path)?;
+    switch.write_all(b"1")?;
+    // A sysctl takes a value only at offset 0.
+    switch.seek(SeekFrom::Start(0))?;
+    Ok(Some(switch))
 }
 
 /// A packet socket that receives nothing and keeps the device promiscuous until it is closed.

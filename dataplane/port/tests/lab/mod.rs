@@ -86,6 +86,11 @@ impl NetNs {
         })
     }
 
+    /// Sets a variable below /proc/sys, of which the namespace has its own.
+    pub fn sysctl(&self, name: &str, value: &str) {
+        self.run(|| std::fs::write(Path::new("/proc/sys").join(name), value).unwrap());
+    }
+
     /// A path by which commands outside reach the namespace.
     pub fn path(&self) -> String {
         use std::os::fd::AsRawFd;
@@ -112,6 +117,8 @@ impl Lab {
             server: NetNs::new(),
             pins: PinDirectory::new(),
         };
+        // Lets tests send ICMP echo requests from datagram sockets.
+        lab.client.sysctl("net/ipv4/ping_group_range", "0 2147483647");
         let many = format!("numrxqueues {queues} numtxqueues {queues}");
         for (host, port, n) in [(&lab.client, "cipher", 1), (&lab.server, "plain", 2)] {
             let far = host.path();
@@ -120,8 +127,7 @@ impl Lab {
             ));
             // The far end needs NAPI to take frames from the device map, and true checksums.
             host.sh(&format!(
-                "sysctl -qw net.ipv6.conf.h0.accept_dad=0
-                 ethtool -K h0 tx off tso off gso off gro on txvlan off
+                "ethtool -K h0 tx off tso off gso off gro on txvlan off
                  ip addr add 10.9.0.{n}/24 dev h0
                  ip addr add fd09::{n}/64 dev h0 nodad
                  ip link set h0 up"
