@@ -6,8 +6,9 @@ use super::world::*;
 use crate::delivery::{ClientDelivery, GatewayDelivery, SECOND, SessionRef};
 use crate::identity::Service;
 use crate::keys::DeviceKey;
-use crate::message::{Body, Invite, Message, Refuse};
+use crate::message::{Body, Invite, Message, Reason, Refuse};
 use crate::refuse::RefuseCode;
+use crate::wrap::Grant;
 
 const SYNCED: u8 = 5;
 const REFUSE: u8 = 6;
@@ -289,6 +290,43 @@ fn a_client_answers_four_invites_and_no_more() {
     }
     assert_eq!(w.to_gateway.len(), 4);
     assert_eq!(w.client.ignored().over_budget, 12);
+}
+
+/// M5.6.
+#[test]
+fn a_grant_with_any_wrong_field_is_refused_by_the_end_it_is_for() {
+    let wrong: [fn(&mut Grant); 9] = [
+        |g| g.request_id ^= 1,
+        |g| g.epoch += 1,
+        |g| g.reason = Reason::Resync,
+        |g| g.client = "name:bob".parse().unwrap(),
+        |g| g.gateway = "name:gw2".parse().unwrap(),
+        |g| g.service = "10.0.2.10:443".parse().unwrap(),
+        |g| g.nonce[0] ^= 1,
+        |g| g.gateway_nonce[0] ^= 1,
+        |g| g.lifetime_seconds = 0,
+    ];
+    for (n, spoil) in wrong.iter().enumerate() {
+        for at_gateway in [true, false] {
+            let mut w = World::new();
+            w.kdc = Kdc::Slow;
+            w.handshake();
+            let (exchange, request) = w.requests[0].clone();
+            let answer = kdc_answer_with(&request, &mut w.kdc_rng, |right| {
+                let mut spoilt = right.clone();
+                spoil(&mut spoilt);
+                if at_gateway { (right, spoilt) } else { (spoilt, right) }
+            });
+            w.gateway.on_kdc(exchange, Ok(&answer), w.now);
+            w.drain();
+            w.settle();
+            assert_eq!(w.gateway_installs().is_empty(), at_gateway, "field {n}");
+            assert!(w.client_installs().is_empty(), "field {n}");
+            w.run_until(w.now + 30 * SECOND);
+            assert!(w.client_seen.iter().any(|s| matches!(s, Seen::Failed(_))), "field {n}");
+            assert!(w.gateway_seen.iter().any(|s| matches!(s, Seen::Failed(_))), "field {n}");
+        }
+    }
 }
 
 /// M4.28.

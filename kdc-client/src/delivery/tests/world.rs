@@ -317,6 +317,15 @@ fn key_bytes(secrets: &TrafficSecrets) -> [u8; 96] {
 
 /// A KDC that knows one client and one gateway.
 pub(super) fn kdc_answer(message: &[u8], rng: &mut StdRng) -> Vec<u8> {
+    kdc_answer_with(message, rng, |grant| (grant.clone(), grant))
+}
+
+/// The same, of a KDC that errs: `err` makes of the right grant what `Ccl` and `Cgw` say.
+pub(super) fn kdc_answer_with(
+    message: &[u8],
+    rng: &mut StdRng,
+    err: impl FnOnce(Grant) -> (Grant, Grant),
+) -> Vec<u8> {
     let gateway = DeviceKey::from_bytes(GATEWAY_KEY).role_keys(Role::Gateway);
     let client = DeviceKey::from_bytes(CLIENT_KEY).role_keys(Role::Client);
     let hash = sha256(&[message]);
@@ -333,8 +342,10 @@ pub(super) fn kdc_answer(message: &[u8], rng: &mut StdRng) -> Vec<u8> {
     }
     let grant = Grant::for_claim(claim, gateway_id(), request.gateway_nonce, 3600);
     let key = SessionKey::generate(rng);
-    let for_client = wrap::seal_client(&key, &grant, Policy::Require, &client.wrap, rng);
+    let (told_client, told_gateway) = err(grant);
+    let for_client = wrap::seal_client(&key, &told_client, Policy::Require, &client.wrap, rng);
     let associated = wrap::gateway_associated(&hash, &for_client);
-    let for_gateway = wrap::seal_gateway((&key, &grant, None), &associated, &gateway.wrap, rng);
+    let content = (&key, &told_gateway, None);
+    let for_gateway = wrap::seal_gateway(content, &associated, &gateway.wrap, rng);
     KeyReply { request: hash, for_client, for_gateway }.encode()
 }
