@@ -5,6 +5,7 @@ pub mod cli;
 pub mod control;
 pub mod harden;
 pub mod logging;
+pub mod kdc;
 pub mod metrics;
 pub mod runtime;
 pub mod status;

@@ -80,6 +80,11 @@ impl KdcCounters {
         (read(&self.reloads_applied), read(&self.reloads_refused))
     }
 
+    /// Counts a configuration that did not even come to the server, because its file is wrong.
+    pub fn count_refused_reload(&self) {
+        self.reloads_refused.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Devices that are enabled in one key version at least, and all others.
     #[must_use]
     pub fn devices(&self) -> (u64, u64) {
