@@ -12,6 +12,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::kdc::KdcCommand;
+
 /// Transparent cipher gateway for TCP: payload between client and gateway is ciphered, programs and servers stay as
 /// they are.
 #[derive(Debug, Parser)]
@@ -33,6 +35,9 @@ pub enum Command {
     Gateway(Serve),
     /// Run a client agent in front of applications
     Client(Serve),
+    /// Run a key distribution centre, and keep its devices
+    #[command(subcommand)]
+    Kdc(KdcCommand),
     /// Check a configuration file and show every error
     Check(Check),
     /// Show what a running process is doing
@@ -122,6 +127,7 @@ pub fn run(cli: Cli) -> Exit {
     match cli.command {
         Command::Gateway(serve) => serve::gateway(&serve),
         Command::Client(serve) => serve::client(&serve),
+        Command::Kdc(command) => crate::kdc::run(command),
         Command::Check(check) => check::check(&check),
         Command::Status(look) => look::status(&look),
         Command::Sessions(sessions) => look::sessions(&sessions),

@@ -11,7 +11,6 @@ mod tests;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
@@ -21,6 +20,7 @@ use sekisho_kdc::registry::{Registry, RegistryError};
 use sekisho_kdc::server::{ServeError, load_master};
 use sekisho_kdc_client::MasterKey;
 
+use crate::cli::Exit;
 pub use device::DeviceCommand;
 pub use serve::ServeArgs;
 
@@ -103,16 +103,19 @@ impl KdcError {
     }
 }
 
-/// Runs a command with the process's own output; 0 if it succeeded, 1 if not.
+/// Runs a command with the process's own output.
 #[must_use]
-pub fn run(command: KdcCommand) -> ExitCode {
-    match execute(command, &mut std::io::stdout().lock()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
+pub fn run(command: KdcCommand) -> Exit {
+    let error = match execute(command, &mut std::io::stdout().lock()) {
+        Ok(()) => return Exit::Ok,
+        Err(error) => error,
+    };
+    match &error {
+        // Many lines, each with file, line and column.
+        KdcError::Config(report) => eprintln!("{report}"),
+        error => eprintln!("sekisho: {error}"),
     }
+    if matches!(error, KdcError::Role { .. }) { Exit::Usage } else { Exit::Failed }
 }
 
 /// Runs a command, writing what it has to say to `out`.

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use sekisho_config::{Config, KdcConfig};
 use sekisho_kdc::server::{Listening, Server, ServerHandle};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -17,6 +16,7 @@ use super::status::KdcStatus;
 use super::{KdcError, load};
 use crate::admin::AdminServer;
 use crate::metrics::Exporter;
+use crate::{harden, logging};
 
 /// Arguments of `serve`.
 #[derive(Debug, Args)]
@@ -34,13 +34,12 @@ pub(super) fn serve(args: &ServeArgs) -> Result<(), KdcError> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])
         .map_err(KdcError::system("cannot catch signals"))?;
     let config = load(&args.config)?;
+    logging::start(config.log.level);
+    // Before the first key is read.
+    harden::process_memory();
     let server = Server::bind(config.clone())?;
     let edges = Edges::open(&config, &server.handle())?;
     announce(args.ready_fd, server.listening())?;
-    // The master key shall not end up in a core file, nor be read by a debugger of the same user.
-    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
-        tracing::warn!(%error, "core files of this process are not suppressed");
-    }
 
     let (handle, path) = (server.handle(), args.config.clone());
     let live = Config::Kdc(config);
@@ -94,7 +93,10 @@ fn reload(server: &ServerHandle, path: &Path, live: &Config) {
         Err(error) => return refuse(&error),
     };
     match live.changes_to(&Config::Kdc(new.clone())) {
-        Ok(_) => server.reload(new),
+        Ok(_) => {
+            logging::set_level(new.log.level);
+            server.reload(new);
+        }
         Err(needs_restart) => refuse(&needs_restart),
     }
 }
