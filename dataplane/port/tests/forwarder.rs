@@ -1,5 +1,6 @@
 //! AF_XDP end to end on veth: a forwarder that changes nothing stands where the gateway's workers
 //! will. Needs root. The topology is drawn at `lab::Lab`.
+#![allow(clippy::unwrap_used, reason = "tests, and their helpers")]
 
 mod forward;
 mod lab;

@@ -1,5 +1,6 @@
 //! The life of the ports: what is refused, what is changed and put back, links that flap, devices
 //! that vanish, a predecessor that was killed. Needs root. The topology is drawn at `lab::Lab`.
+#![allow(clippy::unwrap_used, reason = "tests, and their helpers")]
 
 mod forward;
 mod lab;
@@ -81,17 +82,11 @@ fn a_port_with_another_program_is_refused_and_the_first_port_is_given_back() {
     let (workers, control) = lab.gateway.run(|| PortPair::open(&theirs)).unwrap();
 
     let error = refused(&lab, &config(&lab, 1));
-    let expected = |error: &PortError| {
-        matches!(
-            error,
-            PortError::Filter {
-                side: PortSide::Plain,
-                error: FilterError::Attach(AttachError::Occupied { .. }),
-                ..
-            }
-        )
+    let PortError::Filter { side: PortSide::Plain, error: FilterError::Attach(cause), .. } = &error
+    else {
+        unreachable!("{error}");
     };
-    assert!(expected(&error), "{error}");
+    assert!(matches!(**cause, AttachError::Occupied { .. }), "{error}");
     assert!(!attached(&lab, "cipher"));
     assert!(lab.pins.names().is_empty());
     drop(workers);

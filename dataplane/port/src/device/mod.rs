@@ -236,19 +236,19 @@ impl PreparedDevice {
     fn undo(&mut self) -> Vec<String> {
         let mut failed = Vec::new();
         let name = &self.device.name;
-        if std::mem::take(&mut self.was_down) {
-            if let Err(error) = self.device.set_up(false) {
-                failed.push(format!("{name} stays up: {error}"));
-            }
+        if std::mem::take(&mut self.was_down)
+            && let Err(error) = self.device.set_up(false)
+        {
+            failed.push(format!("{name} stays up: {error}"));
         }
         let features = std::mem::take(&mut self.switched_off);
         if let Err(error) = ethtool::set(&self.device.ioctl, name, &features, true) {
             failed.push(format!("offloads of {name} stay off: {error}"));
         }
-        if let Some(mut switch) = self.ipv6_switch.take() {
-            if let Err(error) = switch.write_all(b"0") {
-                failed.push(format!("IPv6 of {name} stays off: {error}"));
-            }
+        if let Some(mut switch) = self.ipv6_switch.take()
+            && let Err(error) = switch.write_all(b"0")
+        {
+            failed.push(format!("IPv6 of {name} stays off: {error}"));
         }
         failed
     }

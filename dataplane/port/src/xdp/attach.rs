@@ -156,10 +156,10 @@ impl Attachment {
 
 impl Drop for Attachment {
     fn drop(&mut self) {
-        if !self.keep {
-            if let Err(error) = self.remove() {
-                warn!(%error, "an XDP program stays attached");
-            }
+        if !self.keep
+            && let Err(error) = self.remove()
+        {
+            warn!(%error, "an XDP program stays attached");
         }
     }
 }

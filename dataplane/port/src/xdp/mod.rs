@@ -10,6 +10,7 @@ mod tests;
 
 use std::path::Path;
 
+use aya::maps::xdp::XdpMapError;
 use aya::maps::{Array, DevMap, Map, MapData, MapError, PerCpuArray};
 use aya::programs::{ProgramError, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader, Pod};
@@ -41,16 +42,16 @@ pub(crate) const MAX_QUEUES: usize = 64;
 pub enum FilterError {
     /// The object cannot be loaded: privilege (CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON) or kernel.
     #[error("cannot load the XDP program's object: {0}")]
-    Load(#[from] EbpfError),
+    Load(#[source] Box<EbpfError>),
     /// The kernel refused the program.
     #[error("the kernel refused the XDP program: {0}")]
-    Program(#[from] ProgramError),
+    Program(#[source] Box<ProgramError>),
     /// A map operation failed.
     #[error("XDP map: {0}")]
-    Map(#[from] MapError),
+    Map(#[source] Box<MapError>),
     /// The device map refused the other port.
     #[error("cannot name the other port to the XDP program: {0}")]
-    Peer(#[from] aya::maps::xdp::XdpMapError),
+    Peer(#[source] Box<XdpMapError>),
     /// The object lacks a map or the program: the build is broken.
     #[error("the XDP object has no `{0}`: rebuild")]
     Missing(&'static str),
@@ -67,7 +68,26 @@ pub enum FilterError {
     },
     /// Attaching failed.
     #[error(transparent)]
-    Attach(#[from] AttachError),
+    Attach(Box<AttachError>),
+}
+
+/// Errors of the loader are large, and rare: boxed.
+macro_rules! boxed {
+    ($($error:ty => $variant:ident,)*) => {
+        $(impl From<$error> for FilterError {
+            fn from(error: $error) -> Self {
+                Self::$variant(Box::new(error))
+            }
+        })*
+    };
+}
+
+boxed! {
+    EbpfError => Load,
+    ProgramError => Program,
+    MapError => Map,
+    XdpMapError => Peer,
+    AttachError => Attach,
 }
 
 /// What becomes of a protected address's traffic that is neither TCP nor key delivery.

@@ -101,7 +101,7 @@ impl ServiceMaps {
             .into());
         }
         for (set, slot) in missing.into_iter().zip(free) {
-            self.port_sets.set(slot as u32, &*set.bitmap(), 0)?;
+            self.port_sets.set(slot as u32, *set.bitmap(), 0)?;
             self.slots[slot] = Some(set);
         }
         let slot_of = |set: &PortSet| self.slots.iter().position(|s| s.as_ref() == Some(set));

@@ -1,6 +1,6 @@
 //! Network namespaces for this crate's tests that need root. Names and directories are unique to
 //! the process; everything goes when it is dropped.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "a helper of tests")]
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -80,7 +80,7 @@ impl NetNs {
         self.run(|| {
             let words: Vec<_> = line.split_whitespace().collect();
             let output = Command::new(words[0]).args(&words[1..]).output();
-            let output = output.unwrap_or_else(|e| panic!("cannot run `{line}`: {e}"));
+            let output = output.expect(line);
             let text = [output.stdout, output.stderr].concat();
             (output.status.success(), String::from_utf8_lossy(&text).into_owned())
         })
