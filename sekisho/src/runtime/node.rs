@@ -10,6 +10,7 @@ use crossbeam::channel::Receiver;
 use sekisho_config::Config;
 use sekisho_dataplane::{Clock, Command, Policy, Service, ServiceId, WorkerHandle};
 use sekisho_port::{PortControl, PortSide, Waiter};
+use sekisho_session::State;
 
 use super::kdc_links::KdcLinks;
 use super::query::{PAGE, Query};
@@ -244,14 +245,15 @@ impl Node {
         }
         let Phase::Draining { until } = self.phase else { return Ok(false) };
         let handed_over = self.backlog.iter().all(VecDeque::is_empty);
-        Ok(now >= until || (handed_over && self.session_count() == 0))
+        Ok(now >= until || (handed_over && self.live_sessions() == 0))
     }
 
-    fn session_count(&self) -> u64 {
-        self.workers
-            .iter()
-            .map(|worker| worker.counters().snapshot().sessions.iter().sum::<u64>())
-            .sum()
+    /// Sessions that are not torn down yet.
+    fn live_sessions(&self) -> u64 {
+        let live = |counts: [u64; State::COUNT]| {
+            counts.iter().sum::<u64>() - counts[State::Draining.index()]
+        };
+        self.workers.iter().map(|worker| live(worker.counters().snapshot().sessions)).sum()
     }
 
     fn answer(&mut self) {
