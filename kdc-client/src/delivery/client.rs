@@ -31,7 +31,8 @@ pub struct ClientDeliveryConfig {
     pub port: u16,
     /// From SYN to DELIVER, in nanoseconds; at least 4 s.
     pub deadline: u64,
-    /// From DELIVER to SYNCED (or [`ClientDelivery::on_synchronised`]), in nanoseconds.
+    /// How long SYNC is repeated without SYNCED (or [`ClientDelivery::on_synchronised`]), in
+    /// nanoseconds. Its end fails nothing: the keys are installed and confirmed by the gateway.
     pub confirm_deadline: u64,
     /// Bounds.
     pub limits: ClientLimits,
@@ -75,7 +76,8 @@ pub enum ClientOutput {
         /// The session.
         session: SessionRef,
     },
-    /// The delivery failed: abort the session.
+    /// The delivery failed: abort the session. After [`ClientOutput::Install`] it comes only on the
+    /// gateway's own word, a REFUSE with MAC: then the gateway has given the session up.
     Failed {
         /// The session.
         session: SessionRef,
@@ -280,10 +282,7 @@ impl ClientDelivery {
                 break;
             };
             match self.entries.get(&session) {
-                Some(entry) if entry.deadline <= now => {
-                    let code = entry.hint.unwrap_or(RefuseCode::Timeout);
-                    self.fail(session, code, now);
-                }
+                Some(entry) if entry.deadline <= now => self.on_deadline(session, now),
                 _ => self.resend(session, now),
             }
         }
@@ -310,6 +309,16 @@ impl ClientDelivery {
     #[must_use]
     pub fn pending(&self) -> usize {
         self.entries.len()
+    }
+
+    fn on_deadline(&mut self, session: SessionRef, now: u64) {
+        let Some(entry) = self.entries.get(&session) else { return };
+        if matches!(entry.stage, Stage::Confirming(_)) {
+            // confirm_g was valid: the session is synchronised here, and may well be in use.
+            self.on_closed(&session, now);
+        } else {
+            self.fail(session, entry.hint.unwrap_or(RefuseCode::Timeout), now);
+        }
     }
 
     /// Sends what the stage repeats (M4.27), and sets the next repetition.

@@ -216,6 +216,14 @@ impl GatewayDelivery {
         self.on_answer(session, exchange, outcome, now);
     }
 
+    /// No exchange under way will be answered (the requester was replaced): as if no KDC did.
+    /// Clients that still wait begin new ones by repeating IDENTIFY.
+    pub fn abandon_exchanges(&mut self, now: u64) {
+        for (exchange, session) in std::mem::take(&mut self.exchanges) {
+            self.on_answer(session, exchange, Err(KdcFailure::Unavailable), now);
+        }
+    }
+
     /// The dataplane verified a first tag before SYNC came: as good as SYNC.
     pub fn on_synchronised(&mut self, session: &SessionRef, now: u64) {
         let Some(Entry { stage: Stage::Keyed(_), started, .. }) = self.table.get(session) else {

@@ -292,6 +292,23 @@ fn a_client_answers_four_invites_and_no_more() {
     assert_eq!(w.client.ignored().over_budget, 12);
 }
 
+#[test]
+fn abandoned_exchanges_are_begun_anew_by_the_clients() {
+    let mut w = World::new();
+    w.kdc = Kdc::Slow;
+    w.handshake();
+    w.gateway.abandon_exchanges(w.now);
+    w.drain();
+    w.kdc = Kdc::Up;
+    w.run_until(w.now + SECOND);
+    w.assert_synchronised();
+    let (exchange, request) = w.requests[0].clone();
+    let late = kdc_answer(&request, &mut w.kdc_rng);
+    w.gateway.on_kdc(exchange, Ok(&late), w.now);
+    w.drain();
+    w.assert_synchronised();
+}
+
 /// M5.6.
 #[test]
 fn a_grant_with_any_wrong_field_is_refused_by_the_end_it_is_for() {

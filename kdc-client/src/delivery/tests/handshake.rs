@@ -273,6 +273,25 @@ fn deadlines_end_a_delivery_without_answer_at_both_ends() {
     assert_eq!((w.client.pending(), w.gateway.pending()), (0, 0));
 }
 
+/// M4.31.
+#[test]
+fn a_client_that_misses_synced_keeps_its_session() {
+    let mut w = World::new();
+    w.handshake_until_sync();
+    let end = w.now + 20 * SECOND;
+    let mut syncs = 0;
+    while let Some(at) = w.client.next_deadline().filter(|at| *at < end) {
+        syncs += w.to_gateway.drain(..).filter(|d| d.bytes[1] == SYNC).count();
+        w.now = at;
+        w.client.on_timer(at);
+        w.drain();
+    }
+    assert_eq!(syncs, 7, "at 0, 0.2, 0.6, 1.4, 3, 6 and 9 s");
+    assert_eq!(w.client.pending(), 0);
+    assert_eq!(w.client_seen.last(), Some(&Seen::Outcome(Ok(()), 0)));
+    assert!(!w.client_seen.iter().any(|s| matches!(s, Seen::Failed(_))));
+}
+
 /// M4.10, M4.18, M4.26.
 #[test]
 fn a_gateway_that_misses_sync_refuses_with_a_mac_and_the_client_ends_at_once() {
