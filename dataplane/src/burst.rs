@@ -2,13 +2,14 @@
 //! both sides. Owns the order of the steps and the end of every frame.
 
 use sekisho_port::{Frame, PacketIo, PortSide};
-use sekisho_session::{FlowHasher, Time};
+use sekisho_session::{FlowHasher, SessionId, Time};
 use sekisho_wire::{FrameView, L2Header};
 
 use crate::buffer::DatagramBuf;
 use crate::classify::{Class, classify};
 use crate::drop_reason::DropReason;
 use crate::event::Event;
+use crate::hold::HoldKind;
 use crate::segment;
 use crate::verdict::Verdict;
 use crate::worker::Worker;
@@ -52,12 +53,25 @@ pub(crate) fn process_frame(
             worker.counters.tallies().refused.add(1);
             worker.emit(io, side, frame);
         }
-        Verdict::Hold(session, kind) => match worker.hold.put(session, kind, frame) {
-            Ok(None) => {}
-            Ok(Some(older)) => worker.drop_frame(io, older, DropReason::HoldReplaced),
-            Err(frame) => worker.drop_frame(io, frame, DropReason::HoldFull),
-        },
+        Verdict::Hold(session, kind) => hold(worker, io, (session, kind), frame),
         Verdict::HandOff(owner) => hand_off(worker, io, (owner, side), frame),
+    }
+}
+
+fn hold(
+    worker: &mut Worker,
+    io: &mut impl PacketIo,
+    (session, kind): (SessionId, HoldKind),
+    frame: Frame,
+) {
+    // Held frames must not dry the pool up: then TCP's own repetition has to do.
+    if io.free_frames() < LOW_POOL && !worker.hold.has(session, kind) {
+        return worker.drop_frame(io, frame, DropReason::NoFrame);
+    }
+    match worker.hold.put(session, kind, frame) {
+        Ok(None) => {}
+        Ok(Some(older)) => worker.drop_frame(io, older, DropReason::HoldReplaced),
+        Err(frame) => worker.drop_frame(io, frame, DropReason::HoldFull),
     }
 }
 

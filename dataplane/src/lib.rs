@@ -43,6 +43,8 @@ mod segment;
 mod syn;
 mod syn_ack;
 mod teardown;
+#[cfg(test)]
+mod tests;
 mod timers;
 mod verdict;
 mod worker;

@@ -1,0 +1,12 @@
+//! The pipeline as a whole, over in-memory ports: an agent's worker and a gateway's, back to back,
+//! with scripted hosts and a scripted control.
+
+mod data;
+mod exchange;
+mod handshake;
+mod harness;
+mod mangled;
+mod policy;
+mod segments;
+mod streams;
+mod teardown;
