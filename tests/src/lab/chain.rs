@@ -334,7 +334,7 @@ impl Chain {
     pub fn diagnose(&mut self, test: &str, error: &str) {
         println!("{test}: {error}");
         for node in [Node::Gateway, Node::Agent] {
-            let status = self.status(node).map(|status| format!("{status:#}"));
+            let status = self.status(node).map(|status| told(&status));
             println!("---- {node:?} status: {}", status.unwrap_or_else(|error| error.to_string()));
             let sessions = self.sessions(node).map(|list| {
                 list.iter().take(20).map(|session| format!("\n  {session}")).collect::<String>()
@@ -354,6 +354,25 @@ impl Chain {
         }
         self.topology.detach()
     }
+}
+
+/// A status without its zeros and without what never changes, on few lines.
+fn told(status: &Value) -> String {
+    let mut text = String::new();
+    for (name, value) in status.as_object().into_iter().flatten() {
+        let silent = ["services", "schema", "version", "started_unix_seconds", "worker_drops"];
+        let shown = match value.as_object() {
+            Some(members) => {
+                let members = members.iter().filter(|(_, count)| **count != 0);
+                members.map(|(label, count)| format!("{label}={count} ")).collect::<String>()
+            }
+            None => value.to_string(),
+        };
+        if !silent.contains(&name.as_str()) && !shown.is_empty() {
+            text.push_str(&format!("\n  {name}: {shown}"));
+        }
+    }
+    text
 }
 
 /// Runs a lab test on a chain: visible skip without privilege, diagnostics on failure, and in the end

@@ -44,10 +44,12 @@ pub fn connect(a: End<'_>, b: End<'_>, queues: u32) -> LabResult {
     command.args(["numrxqueues", &queues, "numtxqueues", &queues]);
     run(&mut command, IP_LIMIT)?;
     for end in [a, b] {
-        end.features("tx off tso off gso off rxvlan off txvlan off gro on")?;
         end.namespace.ip(&format!("link set {} up", end.name))?;
     }
-    Ok(())
+    // After both are up: only then does GRO make an end a target for redirected frames at once.
+    [a, b]
+        .iter()
+        .try_for_each(|end| end.features("tx off tso off gso off rxvlan off txvlan off gro on"))
 }
 
 /// Makes a bridge in `namespace` out of the interfaces `ports`.
