@@ -92,9 +92,10 @@ fn install(
 
 fn abort(worker: &mut Worker, io: &mut impl PacketIo, id: SessionId, cause: CloseCause) {
     let state = worker.table.get(id).map(sekisho_session::Session::state);
-    let late = matches!(state, Some(State::Synced | State::Draining));
-    if late && cause == CloseCause::KeyDelivery {
-        // Both ends are known to hold the keys: a late failure of key delivery ends nothing.
+    let synced = matches!(state, Some(State::Synced | State::Draining));
+    if synced && cause == CloseCause::KeyDelivery && worker.config.role == Role::Gateway {
+        // A first tag verified while the failure was on its way: both ends hold the keys. A client's
+        // delivery fails after its Install only on the gateway's word, so there it is the end.
         worker.counters.tallies().stale_commands.add(1);
         return;
     }

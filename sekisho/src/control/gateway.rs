@@ -59,11 +59,11 @@ impl GatewayEnd {
         Self { delivery, requester, release_syn, outcomes, now: 0 }
     }
 
-    /// From now on ask other KDCs. Requests under way fail over to the new ones at their next attempt:
-    /// they are begun anew by the clients' resends.
+    /// From now on ask other KDCs. Requests under way are begun anew by the clients' resends.
     pub fn replace_requester(&mut self, requester: Requester, kdcs: usize) {
         self.requester = requester;
         self.outcomes.sent = vec![0; kdcs];
+        self.delivery.abandon_exchanges(self.now);
     }
 
     /// Whether the KDC at this place is held for dead.
