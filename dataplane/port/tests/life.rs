@@ -293,6 +293,23 @@ fn a_killed_gateway_fails_closed_and_its_successor_takes_over() {
 }
 
 #[test]
+fn the_links_of_a_living_gateway_are_not_taken_over() {
+    if !privileged("the_links_of_a_living_gateway_are_not_taken_over") {
+        return;
+    }
+    let lab = Lab::new(1);
+    let (workers, control) = open(&lab, 1);
+    let forwarder = Forwarder::start(workers);
+    echo_server(&lab, PROTECTED);
+    let error = refused(&lab, &config(&lab, 1));
+    assert!(error.to_string().contains("a gateway runs with it"), "{error}");
+    exchange(&lab, SERVER4, PROTECTED, 100_000).unwrap();
+    drop(forwarder.stop());
+    control.detach().unwrap();
+    assert!(lab.pins.names().is_empty());
+}
+
+#[test]
 fn a_pin_left_by_a_device_that_is_gone_is_replaced() {
     if !privileged("a_pin_left_by_a_device_that_is_gone_is_replaced") {
         return;

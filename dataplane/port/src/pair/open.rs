@@ -7,7 +7,7 @@ use super::{MIN_FRAMES, PortControl, PortError, PortPairConfig, PortReport};
 use crate::device::{Device, DeviceError, PreparedDevice};
 use crate::io::PortSide;
 use crate::xdp::{
-    Attachment, Filter, FilterError, MAX_QUEUES, ServiceMaps, pin_path, prepare_pin_directory,
+    Attachment, Filter, FilterError, MAX_QUEUES, PinPlace, ServiceMaps, prepare_pin_directory,
 };
 use crate::xsk::{AfXdpIo, SocketError, open_workers};
 
@@ -29,6 +29,11 @@ impl PortPair {
         check_numbers(config)?;
         let devices = open_devices(config)?;
         prepare_pin_directory(&config.pin_directory)?;
+        let lock = |side: PortSide| {
+            let interface = &config.interfaces[side.index()];
+            PinPlace::lock(&config.pin_directory, interface).map_err(filter_error(config, side))
+        };
+        let [cipher_pin, plain_pin] = [lock(PortSide::Cipher)?, lock(PortSide::Plain)?];
         let (mut filters, mut services) =
             Filter::load_pair(config.servers_behind, &config.pin_directory)?;
         services.update(&config.services)?;
@@ -42,8 +47,8 @@ impl PortPair {
         }
         let [cipher, plain] = &mut filters;
         let attachments = [
-            attach(cipher, indices[0], config, PortSide::Cipher)?,
-            attach(plain, indices[1], config, PortSide::Plain)?,
+            attach(cipher, indices[0], config, PortSide::Cipher, cipher_pin)?,
+            attach(plain, indices[1], config, PortSide::Plain, plain_pin)?,
         ];
 
         let names = config.interfaces.each_ref().map(String::as_str);
@@ -110,9 +115,9 @@ fn attach(
     index: u32,
     config: &PortPairConfig,
     side: PortSide,
+    pin: PinPlace,
 ) -> Result<Attachment, PortError> {
-    let pin = pin_path(&config.pin_directory, &config.interfaces[side.index()]);
-    filter.attach(index, config.mode, &pin).map_err(filter_error(config, side))
+    filter.attach(index, config.mode, pin).map_err(filter_error(config, side))
 }
 
 fn assemble(

@@ -13,6 +13,8 @@ use libbpf_sys::{bpf_get_link_xdp_info, xdp_link_info};
 use thiserror::Error;
 use tracing::{info, warn};
 
+use super::pin::PinPlace;
+
 /// Which XDP mode to use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ModeChoice {
@@ -91,7 +93,7 @@ pub enum AttachError {
 /// made here; afterwards it stays until [`detach`](Self::detach), process or not.
 pub(crate) struct Attachment {
     link: Option<FdLink>,
-    pin: PathBuf,
+    pin: PinPlace,
     mode: XdpMode,
     taken_over: bool,
     keep: bool,
@@ -102,22 +104,18 @@ impl Attachment {
         program: &mut Xdp,
         index: u32,
         choice: ModeChoice,
-        pin: &Path,
+        pin: PinPlace,
     ) -> Result<Self, AttachError> {
         let expected = program.info().map_err(AttachError::Refused)?.id();
-        let taken = take_over(program, index, choice, pin)?;
+        let path = pin.link();
+        let taken = take_over(program, index, choice, &path)?;
         let taken_over = taken.is_some();
         let link = match taken {
             Some(link) => link,
-            None => attach(program, index, choice, pin)?,
+            None => attach(program, index, choice, &path)?,
         };
-        let mut attachment = Self {
-            link: Some(link),
-            pin: pin.to_owned(),
-            mode: XdpMode::Skb,
-            taken_over,
-            keep: taken_over,
-        };
+        let mut attachment =
+            Self { link: Some(link), pin, mode: XdpMode::Skb, taken_over, keep: taken_over };
         attachment.mode = verify(index, expected)?;
         Ok(attachment)
     }
@@ -143,9 +141,10 @@ impl Attachment {
     }
 
     fn remove(&mut self) -> Result<(), AttachError> {
-        match fs::remove_file(&self.pin) {
+        let path = self.pin.link();
+        match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(AttachError::Unpin { path: self.pin.clone(), error });
+                return Err(AttachError::Unpin { path, error });
             }
             _ => {}
         }

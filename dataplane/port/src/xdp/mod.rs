@@ -4,6 +4,7 @@
 mod attach;
 mod bpffs;
 mod counters;
+mod pin;
 mod services;
 #[cfg(test)]
 mod tests;
@@ -18,7 +19,9 @@ use thiserror::Error;
 
 pub use attach::{AttachError, ModeChoice, XdpMode};
 pub(crate) use attach::{Attachment, attached_program};
+pub(crate) use bpffs::prepare as prepare_pin_directory;
 pub use counters::{XdpCounter, XdpCounters};
+pub(crate) use pin::PinPlace;
 pub use services::ServiceDiff;
 pub(crate) use services::ServiceMaps;
 
@@ -65,6 +68,15 @@ pub enum FilterError {
         path: std::path::PathBuf,
         /// Why not.
         error: std::io::Error,
+    },
+    /// A gateway that lives has its links there.
+    #[error(
+        "{path} is locked: a gateway runs with it; stop that one, or configure another [pin] \
+         directory"
+    )]
+    InUse {
+        /// The port's place within the pin directory.
+        path: std::path::PathBuf,
     },
     /// Attaching failed.
     #[error(transparent)]
@@ -239,7 +251,7 @@ impl Filter {
         &mut self,
         interface_index: u32,
         choice: ModeChoice,
-        pin: &Path,
+        pin: PinPlace,
     ) -> Result<Attachment, FilterError> {
         Ok(Attachment::make(self.program()?, interface_index, choice, pin)?)
     }
@@ -252,10 +264,3 @@ fn take_map<M: TryFrom<Map, Error = MapError>>(
     let map = object.take_map(name).ok_or(FilterError::Missing(name))?;
     Ok(M::try_from(map)?)
 }
-
-/// Where the link of the port named `interface` is pinned: a bpffs takes no dots in names.
-pub(crate) fn pin_path(directory: &Path, interface: &str) -> std::path::PathBuf {
-    directory.join(interface.replace('.', "_"))
-}
-
-pub(crate) use bpffs::prepare as prepare_pin_directory;

@@ -239,9 +239,12 @@ impl XskPort {
         self.batch.len()
     }
 
-    /// Queued, or in the ring and not taken by the kernel.
+    /// Queued, or in the ring and not taken by the kernel. While the kernel is short of frames to
+    /// receive into, those it has sent and not been asked for count too: they are what it lacks.
     pub(super) fn backlog(&self) -> usize {
-        self.batch.len() + self.tx.pending() as usize
+        let starved = self.in_fill * 2 < self.sizes.fill_target;
+        let unsent = self.batch.len() + self.tx.pending() as usize;
+        unsent.max(if starved { self.in_tx } else { 0 })
     }
 
     pub(super) fn counters(&self) -> IoCounters {
