@@ -17,6 +17,8 @@ use super::{LabError, LabResult};
 
 /// Limit of a `sekisho` command that ends by itself.
 const COMMAND_LIMIT: Duration = Duration::from_secs(20);
+/// Configuration under which derived keys are written out.
+const ISSUER: &str = "issuer.toml";
 /// A process is ready within this time even while the two cores are busy.
 const READY_LIMIT: Duration = Duration::from_secs(20);
 
@@ -112,6 +114,12 @@ impl Chain {
             site.write(&format!("kdc{index}.toml"), &config::kdc(&self.setup, site.path(), index))?;
         }
         self.kdc_command(&["init"])?;
+        if self.setup.derived_keys {
+            let issuer =
+                config::kdc(&self.setup, site.path(), 0).replace("kdc0.redb", "issuer.redb");
+            site.write(ISSUER, &issuer)?;
+            self.kdc_by(ISSUER, &["init"])?;
+        }
         self.add_device("gateway", config::GATEWAY_ID)?;
         if self.setup.agent_id == config::UNKNOWN_ID {
             site.write("client.key", &format!("{}\n", "5e".repeat(32)))?;
@@ -137,17 +145,22 @@ impl Chain {
         Ok(())
     }
 
+    /// Makes a device's key file. Derived keys come from a registry that no KDC serves, under the same
+    /// master key: the serving KDC finds the key by the identifier alone.
     fn add_device(&self, role: &str, id: &str) -> LabResult {
         let out = self.directory().join(format!("{role}.key")).display().to_string();
-        let verb = if self.setup.derived_keys { "derive" } else { "add" };
-        self.kdc_command(&["device", verb, "--role", role, "--key-file", &out, id]).map(drop)
+        let config = if self.setup.derived_keys { ISSUER } else { "kdc0.toml" };
+        self.kdc_by(config, &["device", "add", "--role", role, "--key-out", &out, id]).map(drop)
     }
 
     /// `sekisho kdc WORDS --config` of the first KDC; its standard output.
     pub fn kdc_command(&self, words: &[&str]) -> LabResult<String> {
+        self.kdc_by("kdc0.toml", words)
+    }
+
+    fn kdc_by(&self, config: &str, words: &[&str]) -> LabResult<String> {
         let mut command = self.topology.kdc.command(binary()?);
-        command.arg("kdc").args(words);
-        command.arg("--config").arg(self.directory().join("kdc0.toml"));
+        command.arg("kdc").args(words).arg("--config").arg(self.directory().join(config));
         run(&mut command, COMMAND_LIMIT)
     }
 

@@ -104,6 +104,10 @@ fn a_revoked_device_gets_no_key() -> LabResult {
         let _server = Server::echo(chain.host(Host::Server1), ECHO)?;
         works(chain)?;
         chain.kdc_command(&["device", "revoke", AGENT_ID])?;
+        let address = Host::Server1.address(Family::V4);
+        wait_until("the revocation takes effect", NO_HANG, || {
+            Ok(connect(chain.host(Host::Client1), address, ECHO, NO_HANG)?.is_err())
+        })?;
         fails(chain, "revoked_device")
     })
 }
