@@ -62,4 +62,4 @@ pub use role::Role;
 pub use runtime::{Clock, PollMode, SpawnError, WorkerHandle, WorkerSpec, spawn};
 pub use sekisho_cipher::EpochKeys;
 pub use service::{Policy, PortSet, Service, ServiceError, ServiceId, ServiceTable};
-pub use worker::{BURST, Worker};
+pub use worker::{BURST, MAX_MTU, Worker};

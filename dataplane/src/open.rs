@@ -139,6 +139,10 @@ fn tagged(
             Err(DropReason::Unsynchronised)
         };
     }
+    let may_synchronise = worker.config.role == Role::Gateway && session.state() == State::Keyed;
+    if !(session.is_synchronised() || answers_syn || may_synchronise) {
+        return Err(DropReason::Unsynchronised);
+    }
     if tag.phase != PHASE {
         return Err(DropReason::NoKeyForPhase);
     }

@@ -21,6 +21,8 @@ use crate::{control, timers};
 
 /// Frames taken from one ring at once.
 pub const BURST: usize = 64;
+/// MTU that native XDP with 4 KiB frames takes at most (design: ports); larger ones are cut to it.
+pub const MAX_MTU: u16 = 3400;
 /// Commands carried out per turn: control must not starve the rings.
 const COMMANDS: usize = 64;
 
@@ -51,7 +53,9 @@ pub struct Worker {
 impl Worker {
     /// A worker with its ends of the rings to control and to its peers.
     #[must_use]
-    pub fn new(config: WorkerConfig, control: WorkerEnd, exchange: ExchangePort) -> Self {
+    pub fn new(mut config: WorkerConfig, control: WorkerEnd, exchange: ExchangePort) -> Self {
+        // A sealed frame must fit its buffer, whatever the configuration says.
+        config.mtu = config.mtu.min(MAX_MTU);
         debug_assert_eq!(usize::from(config.index), exchange.own());
         Self {
             table: SessionTable::new(config.sessions, config.hasher.clone()),

@@ -136,6 +136,22 @@ fn claim_3_segments_before_synchronisation_are_dropped() {
 }
 
 #[test]
+fn claim_3_a_key_at_one_end_is_not_synchronisation() {
+    let mut pair = Pair::new();
+    pair.up(&pair.syn(CLIENT_ISN));
+    let (agent, gateway) = (pair.agent.request(), pair.gateway.request());
+    pair.gateway.install(&gateway, keys(1), (true, true));
+    pair.down(&pair.syn_ack(CLIENT_ISN, SERVER_ISN));
+    // The agent has the key but not the gateway's confirmation: true tags do not pass yet.
+    assert!(pair.agent.install(&agent, keys(1), (false, false)).is_empty());
+    let sealed = pair.seal_down(&pair.server_data(0, 0, CANARY)).remove(0);
+    pair.agent.refuses(PortSide::Cipher, &sealed.bytes, DropReason::Unsynchronised);
+    assert_eq!(on(PortSide::Plain, pair.agent.synchronise(&agent)).len(), 1);
+    assert_eq!(pair.open_down(&sealed.bytes).remove(0).payload(), CANARY);
+    pair.finish();
+}
+
+#[test]
 fn hazard_16_a_syn_retransmission_is_the_same_session() {
     let mut pair = Pair::new();
     let first = pair.seal_up(&pair.syn(CLIENT_ISN)).remove(0);
