@@ -55,10 +55,6 @@ impl ClientEnd {
         self.delivery.next_deadline()
     }
 
-    pub(super) fn pending(&self) -> usize {
-        self.delivery.pending()
-    }
-
     pub(super) fn ignored(&self) -> sekisho_kdc_client::delivery::Ignored {
         self.delivery.ignored()
     }

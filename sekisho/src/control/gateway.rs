@@ -128,10 +128,6 @@ impl GatewayEnd {
         self.outcomes.clone()
     }
 
-    pub(super) fn pending(&self) -> usize {
-        self.delivery.pending()
-    }
-
     pub(super) fn ignored(&self) -> sekisho_kdc_client::delivery::Ignored {
         self.delivery.ignored()
     }

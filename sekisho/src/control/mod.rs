@@ -6,6 +6,8 @@ mod client;
 mod gateway;
 mod l2_cache;
 mod outcomes;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -177,15 +179,6 @@ impl Control {
         match &self.end {
             End::Gateway(end) => end.outcomes(),
             End::Client(_) => KdcOutcomes::default(),
-        }
-    }
-
-    /// Key deliveries under way.
-    #[must_use]
-    pub fn pending(&self) -> usize {
-        match &self.end {
-            End::Gateway(end) => end.pending(),
-            End::Client(end) => end.pending(),
         }
     }
 

@@ -13,7 +13,7 @@ use sekisho_kdc_client::delivery::{ClientLimits, GatewayLimits};
 use sekisho_kdc_client::requester::{KdcTransport, Requester, RequesterConfig};
 use sekisho_kdc_client::{
     ClientDelivery, ClientDeliveryConfig, DeviceId, DeviceKey, GatewayDelivery,
-    GatewayDeliveryConfig, Name, Role as KeyRole,
+    GatewayDeliveryConfig, Role as KeyRole,
 };
 use sekisho_port::{AfXdpIo, FilterPolicy, ModeChoice, PortPairConfig, PortSide};
 use sekisho_session::limits::SETUP_MARGIN;
@@ -162,13 +162,7 @@ pub(super) fn client_end(node: &NodeConfig) -> Result<ClientEnd, StartError> {
 }
 
 fn device_id(name: &DeviceName) -> Result<DeviceId, StartError> {
-    Ok(match name {
-        DeviceName::Ip(address) => DeviceId::Ip(*address),
-        DeviceName::Mac(octets) => DeviceId::Mac(*octets),
-        DeviceName::Name(text) => {
-            DeviceId::Name(Name::new(text).map_err(|_| StartError::DeviceName(text.clone()))?)
-        }
-    })
+    sekisho_kdc::policy::device_id(name).map_err(|_| StartError::DeviceName(name.to_string()))
 }
 
 fn device_key(device: &DeviceConfig) -> Result<DeviceKey, StartError> {
