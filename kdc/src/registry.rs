@@ -17,6 +17,6 @@ mod view;
 mod watch;
 
 pub use record::{DeviceRecord, KeyRecord, KeySource, KeyState};
-pub use store::{Added, Registry, RegistryError};
+pub use store::{Added, NewKey, Registry, RegistryError};
 pub use view::{Lookup, RegistryView};
 pub use watch::RegistryWatch;

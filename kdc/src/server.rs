@@ -214,8 +214,8 @@ impl Server {
                 Command::View(_, view) => {
                     tracing::info!(devices = view.len(), "registry read again");
                     self.handle.counters.views.fetch_add(1, Ordering::Relaxed);
-                    self.handle.counters.registry(&view);
                     self.issuer.set_view(view);
+                    self.handle.counters.registry(self.issuer.view());
                 }
                 Command::Reload(config) => self.reload(*config),
             }

@@ -31,7 +31,7 @@ pub enum KdcCommand {
     Init(Common),
     /// Answer key requests until SIGTERM; SIGHUP applies a changed configuration.
     Serve(ServeArgs),
-    /// Register, list and revoke devices; takes effect at a serving KDC within a second.
+    /// Register, list and revoke devices; in force at a serving KDC when the command ends.
     #[command(subcommand)]
     Device(DeviceCommand),
 }
@@ -80,6 +80,16 @@ pub enum KdcError {
         /// Why not.
         source: KeyFileError,
     },
+    /// A derived key is of no use to this KDC.
+    #[error(
+        "{0}: derived_keys is not set, so this KDC would not accept a derived key; use: sekisho kdc device add"
+    )]
+    NotDerived(PathBuf),
+    /// The registry has changed and the serving KDC has not read it.
+    #[error(
+        "the registry is changed, but the KDC that serves from it has not read it: see its log"
+    )]
+    NotInForce,
     /// The admin socket.
     #[error(transparent)]
     Admin(#[from] crate::admin::AdminServerError),

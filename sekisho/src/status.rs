@@ -206,6 +206,8 @@ pub struct RegistryStatus {
     pub revoked: u64,
     /// Whether keys of unregistered devices are derived.
     pub derived_keys: bool,
+    /// Number of the last change that answers go by.
+    pub generation: u64,
 }
 
 /// Durations by bucket.
@@ -378,7 +380,12 @@ pub(crate) mod tests {
                 ..ProcessStatus::default()
             },
             kdc_requests: vec![Counted::new("replied", "Answered with keys.", 5)],
-            registry: Some(RegistryStatus { enabled: 3, revoked: 1, derived_keys: false }),
+            registry: Some(RegistryStatus {
+                enabled: 3,
+                revoked: 1,
+                derived_keys: false,
+                generation: 9,
+            }),
             ..StatusSnapshot::default()
         }
     }

@@ -1,7 +1,7 @@
 //! Decisions over requests: each outcome, each refusal, the cache.
 
 use super::*;
-use crate::registry::{KeySource, KeyState, Registry};
+use crate::registry::{KeyState, NewKey, Registry};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use sekisho_config::Config;
@@ -69,10 +69,10 @@ impl Bench {
         if !derived {
             for client in ["alice", "bob", "mallory"] {
                 let client = id(&format!("name:{client}"));
-                registry.add(&client, Role::Client, None, KeySource::Stored).unwrap();
+                registry.add(&client, Role::Client, None, NewKey::Random).unwrap();
             }
             for gateway in ["name:gw1", "name:gw2"] {
-                registry.add(&id(gateway), Role::Gateway, None, KeySource::Stored).unwrap();
+                registry.add(&id(gateway), Role::Gateway, None, NewKey::Random).unwrap();
             }
         }
         let view = Arc::new(registry.view(derived).unwrap());

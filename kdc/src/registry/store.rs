@@ -108,6 +108,16 @@ macro_rules! from_redb {
 }
 from_redb!(StorageError, TableError, TransactionError, CommitError, DatabaseError);
 
+/// Where the key of a new version comes from.
+pub enum NewKey {
+    /// A fresh random key, stored.
+    Random,
+    /// This key, stored: the one that another KDC has registered, or a device already holds.
+    Given(DeviceKey),
+    /// Derived from the master key.
+    Derived,
+}
+
 /// What [`Registry::add`] made.
 pub struct Added {
     /// The key version.
@@ -187,7 +197,7 @@ impl Registry {
         id: &DeviceId,
         role: Role,
         version: Option<u32>,
-        source: KeySource,
+        key: NewKey,
     ) -> Result<Added, RegistryError> {
         let mut rng = system_rng();
         self.change(|devices| {
@@ -204,17 +214,13 @@ impl Registry {
             if version <= latest {
                 return Err(RegistryError::VersionTaken { id: id.clone(), latest });
             }
-            let key = match source {
-                KeySource::Stored => {
-                    let key = DeviceKey::generate(&mut rng);
-                    record.push(version, Some(&key), &sealer, &mut rng, unix_seconds());
-                    key
-                }
-                KeySource::Derived => {
-                    record.push(version, None, &sealer, &mut rng, unix_seconds());
-                    self.master.device_key(role, id, version)
-                }
+            let (source, key) = match key {
+                NewKey::Random => (KeySource::Stored, DeviceKey::generate(&mut rng)),
+                NewKey::Given(key) => (KeySource::Stored, key),
+                NewKey::Derived => (KeySource::Derived, self.master.device_key(role, id, version)),
             };
+            let stored = (source == KeySource::Stored).then_some(&key);
+            record.push(version, stored, &sealer, &mut rng, unix_seconds());
             devices.insert(&id.to_wire()[..], &record.encode()[..])?;
             Ok(Added { version, source, key })
         })
@@ -287,6 +293,14 @@ impl Registry {
         }
         let opened = record.open(key, &Sealer::new(&self.master));
         Ok((version, opened.map_err(|_| damaged(id))?))
+    }
+
+    /// The number of the last change; a [`RegistryView`] that has it knows all changes up to it.
+    ///
+    /// # Errors
+    /// [`RegistryError`] if it cannot be read.
+    pub fn generation(&self) -> Result<u64, RegistryError> {
+        self.read(generation)
     }
 
     /// Every device, in the order of identifiers.
@@ -419,12 +433,13 @@ fn load(
     DeviceRecord::decode(&wire, value.value()).map(Some).ok_or_else(|| damaged(id))
 }
 
+fn generation(tx: &ReadTransaction) -> Result<u64, RegistryError> {
+    let value = tx.open_table(META)?.get("generation")?;
+    Ok(value.and_then(|v| v.value().try_into().ok().map(u64::from_be_bytes)).unwrap_or(0))
+}
+
 fn read_records(tx: &ReadTransaction) -> Result<(u64, Vec<DeviceRecord>), RegistryError> {
-    let generation = tx
-        .open_table(META)?
-        .get("generation")?
-        .and_then(|v| v.value().try_into().ok().map(u64::from_be_bytes))
-        .unwrap_or(0);
+    let generation = generation(tx)?;
     let mut records = Vec::new();
     for entry in tx.open_table(DEVICES)?.iter()? {
         let (id, value) = entry?;

@@ -51,7 +51,7 @@ fn every_kind_of_identifier_is_kept_with_its_key() {
     let ids = ["ip:10.0.0.1", "ip:fd00::1", "mac:02:00:00:00:00:01", "name:alice"];
     let mut keys = Vec::new();
     for text in ids {
-        let added = registry.add(&id(text), Role::Client, None, KeySource::Stored).unwrap();
+        let added = registry.add(&id(text), Role::Client, None, NewKey::Random).unwrap();
         assert_eq!(added.version, 1);
         keys.push(*added.key.expose());
     }
@@ -74,7 +74,7 @@ fn the_file_holds_no_key_octets_and_is_private() {
     let mut needles = vec![[1u8; 32].to_vec()];
     for i in 0..20 {
         let name = id(&format!("name:device{i}"));
-        let added = registry.add(&name, Role::Client, None, KeySource::Stored).unwrap();
+        let added = registry.add(&name, Role::Client, None, NewKey::Random).unwrap();
         needles.push(added.key.expose().to_vec());
     }
     registry.set_state(&id("name:device3"), None, KeyState::Revoked).unwrap();
@@ -95,7 +95,7 @@ fn the_file_holds_no_key_octets_and_is_private() {
 fn another_master_key_is_told_so() {
     let dir = tempfile::tempdir().unwrap();
     let (path, registry) = registry(dir.path());
-    registry.add(&id("name:a"), Role::Client, None, KeySource::Stored).unwrap();
+    registry.add(&id("name:a"), Role::Client, None, NewKey::Random).unwrap();
     let error = Registry::open(&path, master(2)).err().unwrap();
     assert!(matches!(error, RegistryError::WrongMasterKey(_)), "{error}");
     assert!(error.to_string().contains("master key does not fit"));
@@ -116,7 +116,7 @@ fn states_follow_the_commands() {
     let dir = tempfile::tempdir().unwrap();
     let (_, registry) = registry(dir.path());
     let a = id("name:a");
-    registry.add(&a, Role::Client, None, KeySource::Stored).unwrap();
+    registry.add(&a, Role::Client, None, NewKey::Random).unwrap();
     let key = *registry.export(&a, None).unwrap().1.expose();
 
     assert_eq!(registry.set_state(&a, None, KeyState::Disabled).unwrap(), 1);
@@ -125,7 +125,7 @@ fn states_follow_the_commands() {
     assert_eq!(found(&registry.view(false).unwrap(), "name:a", Role::Client, 1), key);
 
     // A second version stands beside the first until that is revoked.
-    assert_eq!(registry.add(&a, Role::Client, None, KeySource::Stored).unwrap().version, 2);
+    assert_eq!(registry.add(&a, Role::Client, None, NewKey::Random).unwrap().version, 2);
     let view = registry.view(false).unwrap();
     assert_ne!(found(&view, "name:a", Role::Client, 1), found(&view, "name:a", Role::Client, 2));
     assert_eq!(registry.set_state(&a, Some(1), KeyState::Revoked).unwrap(), 1);
@@ -139,7 +139,7 @@ fn states_follow_the_commands() {
     assert!(matches!(registry.export(&a, Some(1)), Err(RegistryError::Revoked { .. })));
     assert_eq!(registry.set_state(&a, None, KeyState::Revoked).unwrap(), 1);
     expect(&registry.view(false).unwrap(), "name:a", Role::Client, 2, "revoked");
-    assert_eq!(registry.add(&a, Role::Client, Some(7), KeySource::Stored).unwrap().version, 7);
+    assert_eq!(registry.add(&a, Role::Client, Some(7), NewKey::Random).unwrap().version, 7);
     expect(&registry.view(false).unwrap(), "name:a", Role::Client, 7, "found");
 }
 
@@ -148,10 +148,10 @@ fn misuse_is_refused_with_its_reason() {
     let dir = tempfile::tempdir().unwrap();
     let (_, registry) = registry(dir.path());
     let a = id("name:a");
-    registry.add(&a, Role::Client, Some(3), KeySource::Stored).unwrap();
-    let taken = registry.add(&a, Role::Client, Some(3), KeySource::Stored).err().unwrap();
+    registry.add(&a, Role::Client, Some(3), NewKey::Random).unwrap();
+    let taken = registry.add(&a, Role::Client, Some(3), NewKey::Random).err().unwrap();
     assert!(matches!(taken, RegistryError::VersionTaken { latest: 3, .. }));
-    let role = registry.add(&a, Role::Gateway, None, KeySource::Stored).err().unwrap();
+    let role = registry.add(&a, Role::Gateway, None, NewKey::Random).err().unwrap();
     assert!(matches!(role, RegistryError::OtherRole { role: Role::Client, .. }));
     let none = registry.set_state(&id("name:b"), None, KeyState::Revoked);
     assert!(matches!(none, Err(RegistryError::NoSuchDevice(_))));
@@ -170,7 +170,7 @@ fn derived_keys_need_no_record_and_a_record_limits_them() {
     expect(&registry.view(true).unwrap(), "name:a", Role::Client, 0, "unknown");
     expect(&registry.view(false).unwrap(), "name:a", Role::Client, 1, "unknown");
 
-    let added = registry.add(&a, Role::Client, None, KeySource::Derived).unwrap();
+    let added = registry.add(&a, Role::Client, None, NewKey::Derived).unwrap();
     assert_eq!(*added.key.expose(), derived);
     let view = registry.view(true).unwrap();
     assert_eq!(found(&view, "name:a", Role::Client, 1), derived);
@@ -190,7 +190,7 @@ fn a_record_that_somebody_else_edited_does_not_verify() {
     let dir = tempfile::tempdir().unwrap();
     let (path, registry) = registry(dir.path());
     let a = id("name:a");
-    registry.add(&a, Role::Client, None, KeySource::Stored).unwrap();
+    registry.add(&a, Role::Client, None, NewKey::Random).unwrap();
     registry.set_state(&a, None, KeyState::Disabled).unwrap();
     {
         let table = redb::TableDefinition::<&[u8], &[u8]>::new("devices");
@@ -220,7 +220,7 @@ fn a_watch_sees_each_change_and_only_changes() {
     expect(&view, "name:a", Role::Client, 1, "unknown");
     // Changes faster than any clock of a file system ticks.
     for i in 1..=10 {
-        registry.add(&id("name:a"), Role::Client, Some(i), KeySource::Stored).unwrap();
+        registry.add(&id("name:a"), Role::Client, Some(i), NewKey::Random).unwrap();
         let view = watch.poll().unwrap().expect("a view after a change");
         expect(&view, "name:a", Role::Client, i, "found");
         assert!(watch.poll().unwrap().is_none(), "no view without a change");
@@ -249,7 +249,7 @@ fn commands_wait_for_one_another() {
     let held = redb::Database::open(&path).unwrap();
     let started = Instant::now();
     let waiting = std::thread::spawn(move || {
-        registry.add(&id("name:a"), Role::Client, None, KeySource::Stored).map(|a| a.version)
+        registry.add(&id("name:a"), Role::Client, None, NewKey::Random).map(|a| a.version)
     });
     std::thread::sleep(Duration::from_millis(60));
     drop(held);

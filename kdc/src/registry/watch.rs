@@ -52,7 +52,7 @@ pub struct RegistryWatch {
 
 impl RegistryWatch {
     /// How often a server looks at the file.
-    pub const INTERVAL: Duration = Duration::from_millis(200);
+    pub const INTERVAL: Duration = Duration::from_millis(100);
 
     /// Reads the first view and starts to watch from there.
     ///

@@ -33,6 +33,7 @@ pub struct KdcCounters {
     pub(super) views: AtomicU64,
     pub(super) reloads_applied: AtomicU64,
     pub(super) reloads_refused: AtomicU64,
+    generation: AtomicU64,
     /// Devices with an enabled key, and those without one, in the present view.
     pub(super) devices: [AtomicU64; 2],
 }
@@ -46,6 +47,7 @@ impl Default for KdcCounters {
             views: AtomicU64::new(0),
             reloads_applied: AtomicU64::new(0),
             reloads_refused: AtomicU64::new(0),
+            generation: AtomicU64::new(0),
             devices: [AtomicU64::new(0), AtomicU64::new(0)],
         }
     }
@@ -94,8 +96,15 @@ impl KdcCounters {
 
     pub(super) fn registry(&self, view: &RegistryView) {
         let enabled = view.enabled();
+        self.generation.store(view.generation(), Ordering::Relaxed);
         self.devices[0].store(enabled as u64, Ordering::Relaxed);
         self.devices[1].store((view.len() - enabled) as u64, Ordering::Relaxed);
+    }
+
+    /// The number of the last change of the registry that answers go by.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Relaxed)
     }
 
     /// How often a changed registry was taken into use.

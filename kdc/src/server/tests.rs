@@ -1,7 +1,7 @@
 //! The server on loopback: both transports, changes while it serves, bounds, a clean end.
 
 use super::*;
-use crate::registry::{KeySource, KeyState};
+use crate::registry::{KeyState, NewKey};
 use sekisho_config::Config;
 use sekisho_kdc_client::message::{
     Claim, KdcAnswer, KeyRequest, Reason, TYPE_IDENTIFY, frame_tcp, sha256, verify_answer,
@@ -62,8 +62,8 @@ impl Kdc {
         keyfile::write_new(&dir.path().join("master.key"), &[6; 32]).unwrap();
         let master = Arc::new(MasterKey::from_bytes([6; 32]));
         let registry = Registry::create(&dir.path().join("r.redb"), master).unwrap();
-        let client = registry.add(&id("name:cl"), Role::Client, None, KeySource::Stored).unwrap();
-        let gateway = registry.add(&id("name:gw"), Role::Gateway, None, KeySource::Stored).unwrap();
+        let client = registry.add(&id("name:cl"), Role::Client, None, NewKey::Random).unwrap();
+        let gateway = registry.add(&id("name:gw"), Role::Gateway, None, NewKey::Random).unwrap();
         let config = config(dir.path(), "");
         let server = Server::bind(config.clone()).unwrap();
         let (handle, at) = (server.handle(), server.listening());
@@ -232,9 +232,7 @@ fn a_revocation_is_in_force_within_a_second_and_without_a_restart() {
     kdc.await_verdict(None);
     // Commands come and go while it serves.
     for i in 0..10 {
-        kdc.registry
-            .add(&id(&format!("name:n{i}")), Role::Client, None, KeySource::Stored)
-            .unwrap();
+        kdc.registry.add(&id(&format!("name:n{i}")), Role::Client, None, NewKey::Random).unwrap();
         assert_eq!(kdc.ask(), None);
     }
     assert_eq!(kdc.registry.list().unwrap().len(), 12);

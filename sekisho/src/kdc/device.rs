@@ -5,15 +5,22 @@
 use std::fmt::Write as _;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand, ValueEnum};
 use sekisho_config::KdcConfig;
 use sekisho_kdc::keyfile::{self, KeyFileError};
-use sekisho_kdc::registry::{DeviceRecord, KeySource, KeyState, Registry, RegistryError};
+use sekisho_kdc::registry::{DeviceRecord, KeyState, NewKey, Registry, RegistryError};
+use sekisho_kdc::server::load_master;
 use sekisho_kdc_client::{DeviceId, DeviceKey, Role};
 use serde_json::{Value, json};
 
+use crate::admin;
+
 use super::{Common, KdcError, load, open_registry, print};
+
+/// How long a serving KDC may take to read a changed registry: it looks every 100 ms.
+const IN_FORCE: Duration = Duration::from_secs(5);
 
 /// Register, list and revoke devices.
 #[derive(Debug, Subcommand)]
@@ -22,6 +29,8 @@ pub enum DeviceCommand {
     Add(AddArgs),
     /// Write the key of a registered device again.
     Export(ExportArgs),
+    /// Write the derived key of a device without registering it.
+    Derive(DeriveArgs),
     /// Show all devices.
     List(Common),
     /// Never accept the device's keys again, and erase stored ones.
@@ -61,8 +70,29 @@ pub struct AddArgs {
     /// The key version; without it one above the greatest there is.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub key_version: Option<u32>,
-    /// Write the key to this new file, mode 0600, instead of printing it.
+    /// Register the key in this file instead of a new one, as where several KDCs know a device.
     #[arg(long, value_name = "FILE")]
+    pub key_in: Option<PathBuf>,
+    /// Write the key to this new file, mode 0600, instead of printing it.
+    #[arg(long, value_name = "FILE", alias = "key-file")]
+    pub key_out: Option<PathBuf>,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// Arguments of `derive`.
+#[derive(Debug, Args)]
+pub struct DeriveArgs {
+    /// The device.
+    pub id: DeviceId,
+    /// What it is.
+    #[arg(long, value_enum, default_value = "client")]
+    pub role: RoleArg,
+    /// The key version.
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..))]
+    pub key_version: u32,
+    /// Write the key to this new file, mode 0600, instead of printing it.
+    #[arg(long, value_name = "FILE", alias = "key-file")]
     pub key_out: Option<PathBuf>,
     #[command(flatten)]
     pub common: Common,
@@ -77,7 +107,7 @@ pub struct ExportArgs {
     #[arg(long, value_name = "N")]
     pub key_version: Option<u32>,
     /// Write the key to this new file, mode 0600, instead of printing it.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", alias = "key-file")]
     pub key_out: Option<PathBuf>,
     #[command(flatten)]
     pub common: Common,
@@ -99,6 +129,7 @@ pub(super) fn execute(command: DeviceCommand, out: &mut dyn Write) -> Result<(),
     match command {
         DeviceCommand::Add(args) => add(&args, out),
         DeviceCommand::Export(args) => export(&args, out),
+        DeviceCommand::Derive(args) => derive(&args, out),
         DeviceCommand::List(common) => list(&common, out),
         DeviceCommand::Revoke(args) => set_state(&args, KeyState::Revoked, out),
         DeviceCommand::Disable(args) => set_state(&args, KeyState::Disabled, out),
@@ -115,9 +146,13 @@ fn open(common: &Common) -> Result<(KdcConfig, Registry), KdcError> {
 fn add(args: &AddArgs, out: &mut dyn Write) -> Result<(), KdcError> {
     let (config, registry) = open(&args.common)?;
     refuse_existing(args.key_out.as_deref())?;
-    let source = if config.derived_keys { KeySource::Derived } else { KeySource::Stored };
+    let key = match &args.key_in {
+        Some(file) => NewKey::Given(DeviceKey::from_bytes(*keyfile::read(file)?)),
+        None if config.derived_keys => NewKey::Derived,
+        None => NewKey::Random,
+    };
     let role = Role::from(args.role);
-    let added = registry.add(&args.id, role, args.key_version, source)?;
+    let added = registry.add(&args.id, role, args.key_version, key)?;
     write_key(&args.id, &added.key, args.key_out.as_deref())?;
     let text = key_text(
         &args.common,
@@ -129,6 +164,29 @@ fn add(args: &AddArgs, out: &mut dyn Write) -> Result<(), KdcError> {
         }),
         (&added.key, args.key_out.as_deref()),
         &format!("registered {} as {}, key version {}", args.id, role.label(), added.version),
+    );
+    print(out, &text)?;
+    await_in_force(&config, &registry)
+}
+
+fn derive(args: &DeriveArgs, out: &mut dyn Write) -> Result<(), KdcError> {
+    let config = load(&args.common.config)?;
+    if !config.derived_keys {
+        return Err(KdcError::NotDerived(args.common.config.clone()));
+    }
+    refuse_existing(args.key_out.as_deref())?;
+    let role = Role::from(args.role);
+    let key = load_master(&config)?.device_key(role, &args.id, args.key_version);
+    write_key(&args.id, &key, args.key_out.as_deref())?;
+    let text = key_text(
+        &args.common,
+        &json!({
+            "id": args.id.to_string(),
+            "role": role.label(),
+            "key_version": args.key_version,
+        }),
+        (&key, args.key_out.as_deref()),
+        &format!("key of {} as {}, version {}", args.id, role.label(), args.key_version),
     );
     print(out, &text)
 }
@@ -145,6 +203,30 @@ fn export(args: &ExportArgs, out: &mut dyn Write) -> Result<(), KdcError> {
         &format!("key of {}, version {version}", args.id),
     );
     print(out, &text)
+}
+
+/// Waits until a KDC that serves from this registry goes by its last change, so that a command has
+/// taken effect when it ends. Where none serves there is nothing to wait for.
+fn await_in_force(config: &KdcConfig, registry: &Registry) -> Result<(), KdcError> {
+    if !config.admin.socket.exists() {
+        return Ok(());
+    }
+    let wanted = registry.generation()?;
+    let until = Instant::now() + IN_FORCE;
+    loop {
+        match admin::ask(&config.admin.socket, admin::Command::Status) {
+            Ok(admin::Answer::Status(status)) => match status.registry {
+                Some(known) if known.generation < wanted => {}
+                _ => return Ok(()),
+            },
+            // Nobody serves there.
+            _ => return Ok(()),
+        }
+        if Instant::now() >= until {
+            return Err(KdcError::NotInForce);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// A key file that could not be written after all would leave a registered key that nobody has.
@@ -205,7 +287,8 @@ fn set_state(args: &NameArgs, state: KeyState, out: &mut dyn Write) -> Result<()
         (false, 1) => format!("{id}: 1 key version {}", state.label()),
         (false, n) => format!("{id}: {n} key versions {}", state.label()),
     };
-    print(out, &text)
+    print(out, &text)?;
+    await_in_force(&config, &registry)
 }
 
 fn list(common: &Common, out: &mut dyn Write) -> Result<(), KdcError> {

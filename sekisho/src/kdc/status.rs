@@ -59,6 +59,7 @@ impl StatusSource for KdcStatus {
                 enabled,
                 revoked: others,
                 derived_keys: self.derived_keys,
+                generation: counters.generation(),
             }),
             ..StatusSnapshot::default()
         })
