@@ -45,17 +45,30 @@ pub(crate) fn decide(
         None => return untagged(worker, frame, segment, id),
     };
     let Some(other) = other.filter(|&other| has_keys(worker, other)) else {
-        return tagged(worker, frame, segment, (id, &tag), now);
+        return tagged(worker, frame, segment, (id, &tag), now)
+            .map_err(|reason| count(worker, segment, id, reason));
     };
     // A failed opening leaves garbage behind: keep what the second attempt needs.
     worker.scratch.clear();
     worker.scratch.extend_from_slice(frame.data());
-    match tagged(worker, frame, segment, (id, &tag), now) {
-        Ok(verdict) => Ok(verdict),
-        Err(reason) => {
-            frame.data_mut().copy_from_slice(&worker.scratch);
-            tagged(worker, frame, segment, (other, &tag), now).map_err(|_| reason)
-        }
+    tagged(worker, frame, segment, (id, &tag), now).or_else(|reason| {
+        frame.data_mut().copy_from_slice(&worker.scratch);
+        tagged(worker, frame, segment, (other, &tag), now)
+            .map_err(|_| count(worker, segment, id, reason))
+    })
+}
+
+/// Counts a bad tag where it belongs; names the likely cause (hazard 14).
+fn count(worker: &mut Worker, segment: &Segment, id: SessionId, reason: DropReason) -> DropReason {
+    let Some(session) = worker.table.get_mut(id).filter(|_| reason == DropReason::BadTag) else {
+        return reason;
+    };
+    session.count_bad_tag();
+    let nothing_verified = session.half(segment.direction).high() == 0;
+    if nothing_verified && session.bad_tags() >= RESEGMENTED {
+        DropReason::Resegmented
+    } else {
+        DropReason::BadTag
     }
 }
 
@@ -180,22 +193,15 @@ fn open(
     let done = rewrite::options(frame, segment, &strip)?;
     let (len, flags) = content(segment);
     let Worker { table, keys, counters, .. } = worker;
-    let session = table.get_mut(id).ok_or(DropReason::NoSession)?;
+    let session = table.get(id).ok_or(DropReason::NoSession)?;
     let traffic_keys = session.keys(segment.direction).ok_or(DropReason::Unsynchronised)?;
     let context = keys.context(id, segment.direction, traffic_keys);
     let associated = Associated { offset, flags, phase: PHASE };
     let start = usize::from(segment.tcp.l4) + 20 + done.block.len();
     // The frame shrinks, and was at most an MTU long.
     let at = Payload { src: segment.tcp.payload.start, dst: start as u16, len };
-    if sekisho_cipher::open(context, &associated, frame.buffer_mut(), at, tag).is_err() {
-        session.count_bad_tag();
-        let nothing_verified = session.half(segment.direction).high() == 0;
-        return Err(if nothing_verified && session.bad_tags() >= RESEGMENTED {
-            DropReason::Resegmented
-        } else {
-            DropReason::BadTag
-        });
-    }
+    sekisho_cipher::open(context, &associated, frame.buffer_mut(), at, tag)
+        .map_err(|_| DropReason::BadTag)?;
     let view = apply_options(frame.buffer_mut(), &segment.view, &done.block, len)
         .map_err(|_| DropReason::OptionRoom)?;
     rewrite::finish(frame, view, Checksum::Stale, counters);

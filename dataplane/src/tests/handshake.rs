@@ -376,6 +376,7 @@ fn hazard_15_a_candidate_replaces_the_session_when_it_synchronises() {
     // First tag under the candidate's key, tried after the live one's.
     let data = pair.by_client(ACK).seq(1_000_001).ack(2_000_001).payload(CANARY);
     assert_eq!(pair.up(&data).remove(0).payload(), CANARY);
+    assert_eq!(pair.gateway.dropped(DropReason::BadTag), 0);
     let events = pair.gateway.events();
     assert!(matches!(
         &events[..],
@@ -533,6 +534,11 @@ fn a_late_failure_of_key_delivery_ends_nothing() {
     let out = pair.gateway.abort(&name, CloseCause::Operator);
     assert_eq!(one(PortSide::Plain, out).seq().get(), CLIENT_ISN.wrapping_add(1));
     assert_eq!(pair.gateway.closed(), [CloseCause::Operator]);
+    // At the agent it comes only on the gateway's word: there it is the end.
+    let name = pair.agent_name.unwrap();
+    let out = pair.agent.abort(&name, CloseCause::KeyDelivery);
+    assert_eq!(one(PortSide::Plain, out).seq().get(), SERVER_ISN + 1);
+    assert_eq!(pair.agent.closed(), [CloseCause::KeyDelivery]);
     pair.finish();
 }
 

@@ -47,6 +47,27 @@ fn claim_2_after_both_fins_the_key_goes() {
 }
 
 #[test]
+fn the_last_ack_may_be_the_clients_or_the_servers() {
+    for client_first in [true, false] {
+        let mut pair = Pair::synced();
+        let up = Seg { flags: FIN | ACK, ..pair.client_data(0, u64::from(!client_first), b"") };
+        let down = Seg { flags: FIN | ACK, ..pair.server_data(0, u64::from(client_first), b"") };
+        if client_first {
+            pair.up(&up);
+            pair.down(&down);
+            pair.up(&pair.client_data(1, 1, b""));
+        } else {
+            pair.down(&down);
+            pair.up(&up);
+            pair.down(&pair.server_data(1, 1, b""));
+        }
+        assert_eq!(pair.agent.sessions()[0].state, State::Draining);
+        assert_eq!(pair.gateway.sessions()[0].state, State::Draining);
+        pair.finish();
+    }
+}
+
+#[test]
 fn half_closed_is_not_closed() {
     let mut pair = Pair::synced();
     let fin = Seg { flags: FIN | ACK, ..pair.client_data(0, 0, b"request") };
