@@ -26,7 +26,7 @@ mod wait;
 mod xdp;
 mod xsk;
 
-pub use device::{DeviceError, LinkState, MAX_MTU};
+pub use device::{DeviceError, DeviceFacts, LinkState, MAX_MTU, inspect};
 pub use frame::{CHUNK_BYTES, FRAME_CAPACITY, Frame, FrameAccounting, FramePool};
 pub use io::{IoCounters, PacketIo, PortSide};
 pub use memory::{MemoryConfig, MemoryIo, MemoryWire};

@@ -4,6 +4,7 @@ use std::io;
 
 use super::ioctl::Ioctl;
 
+const GDRVINFO: u32 = 0x03;
 const GLINK: u32 = 0x0a;
 const GSTRINGS: u32 = 0x1b;
 const GSSET_INFO: u32 = 0x37;
@@ -126,6 +127,15 @@ fn name_of(words: &[u32]) -> String {
     let bytes: Vec<u8> =
         words.iter().flat_map(|w| w.to_ne_bytes()).take_while(|&b| b != 0).collect();
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The driver's name; none if it does not say.
+pub(super) fn driver(ioctl: &Ioctl, interface: &str) -> Option<String> {
+    let mut buffer = [0_u32; 64];
+    buffer[0] = GDRVINFO;
+    // SAFETY: the command writes `struct ethtool_drvinfo`, 196 bytes, and the buffer is longer.
+    unsafe { ioctl.ethtool(interface, &mut buffer) }.ok()?;
+    Some(name_of(&buffer[1..=NAME_WORDS])).filter(|name| !name.is_empty())
 }
 
 /// How many receive queues the device uses; none if it does not say.

@@ -2,6 +2,7 @@
 //! rings and no XDP.
 
 mod ethtool;
+mod inspect;
 mod ioctl;
 
 use std::fs::{self, File, OpenOptions};
@@ -14,6 +15,7 @@ use thiserror::Error;
 use tracing::warn;
 
 use ethtool::Feature;
+pub use inspect::{DeviceFacts, inspect};
 use ioctl::Ioctl;
 
 /// Largest MTU: a frame with two VLAN tags and our 16 bytes must fit a 4096-byte chunk with what
