@@ -50,7 +50,7 @@ impl FromStr for DeviceName {
     fn from_str(text: &str) -> Result<Self, NameError> {
         match text.split_once(':') {
             Some(("ip", rest)) => {
-                rest.parse().map(Self::Ip).map_err(|_| NameError::Ip(rest.to_owned()))
+                parse_ip(rest).map(Self::Ip).ok_or_else(|| NameError::Ip(rest.to_owned()))
             }
             Some(("mac", rest)) => {
                 parse_mac(rest).map(Self::Mac).ok_or_else(|| NameError::Mac(rest.to_owned()))
@@ -182,6 +182,12 @@ pub(crate) fn parse_name(text: &str) -> Result<String, NameError> {
     Ok(text.to_owned())
 }
 
+/// An address; IPv4 in the form of IPv6 is refused, or one device would have two identifiers.
+fn parse_ip(text: &str) -> Option<IpAddr> {
+    let address: IpAddr = text.parse().ok()?;
+    (address == address.to_canonical()).then_some(address)
+}
+
 fn parse_mac(text: &str) -> Option<[u8; 6]> {
     let mut mac = [0; 6];
     let mut pairs = text.split(':');
@@ -214,6 +220,7 @@ mod tests {
         assert_eq!(error("gw1"), NameError::Kind);
         assert_eq!(error("IP:10.0.0.1"), NameError::Kind);
         assert_eq!(error("ip:10.0.0"), NameError::Ip("10.0.0".into()));
+        assert_eq!(error("ip:::ffff:10.0.0.1"), NameError::Ip("::ffff:10.0.0.1".into()));
         assert_eq!(error("mac:02:00:00:00:00"), NameError::Mac("02:00:00:00:00".into()));
         assert_eq!(error("mac:02:00:00:00:00:+1"), NameError::Mac("02:00:00:00:00:+1".into()));
         assert_eq!(

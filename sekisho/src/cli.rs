@@ -3,6 +3,7 @@
 //! Owns arguments, exit codes and the split between standard output (answers) and standard error (everything else).
 
 mod check;
+mod doctor;
 mod look;
 mod serve;
 
@@ -44,6 +45,8 @@ pub enum Command {
     Status(Look),
     /// Show the sessions of a running gateway or client agent
     Sessions(Sessions),
+    /// Examine the machine, the ports, the files, the KDCs and the running process
+    Doctor(Doctor),
 }
 
 /// Arguments of a process that serves.
@@ -85,6 +88,20 @@ pub struct Sessions {
     /// Show at most so many
     #[arg(long, value_name = "N", default_value_t = crate::admin::DEFAULT_SESSIONS)]
     pub limit: usize,
+}
+
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Configuration file to examine the machine for
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Admin socket of the running process, if not that of the file
+    #[arg(long, value_name = "SOCKET")]
+    pub socket: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Which process to ask; without either the only socket in `/run/sekisho`.
@@ -131,6 +148,7 @@ pub fn run(cli: Cli) -> Exit {
         Command::Check(check) => check::check(&check),
         Command::Status(look) => look::status(&look),
         Command::Sessions(sessions) => look::sessions(&sessions),
+        Command::Doctor(doctor) => doctor::doctor(&doctor),
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod cli;
 pub mod control;
+pub mod doctor;
 pub mod harden;
 pub mod kdc;
 pub mod logging;
