@@ -144,6 +144,38 @@ fn devices_are_made_bare_wires_and_restored() {
     assert!(!attached(&lab, "cipher") && !attached(&lab, "plain"));
 }
 
+/// A veth looks at its far end's GRO when it is switched on, and not again.
+#[test]
+fn a_veth_switched_on_before_its_far_end_had_gro_still_carries_foreign_traffic() {
+    if !privileged("a_veth_switched_on_before_its_far_end_had_gro_still_carries_foreign_traffic") {
+        return;
+    }
+    let lab = Lab::new(1);
+    for (host, port) in [(&lab.client, "cipher"), (&lab.server, "plain")] {
+        lab.gateway.sh(&format!("ip link set {port} down"));
+        host.sh("ip link set h0 down\nethtool -K h0 gro off");
+        lab.gateway.sh(&format!("ip link set {port} up"));
+        host.sh("ethtool -K h0 gro on\nip link set h0 up\nip addr flush dev h0 scope global");
+    }
+    lab.client.sh("ip addr add 10.9.0.1/24 dev h0");
+    lab.server.sh("ip addr add 10.9.0.2/24 dev h0");
+    let (workers, control) = open(&lab, 1);
+    for side in PortSide::BOTH {
+        assert!(control.report(side).warnings.is_empty(), "{:?}", control.report(side));
+    }
+    assert!(ping(&lab, SERVER4));
+    drop(workers);
+    control.detach().unwrap();
+
+    // Without GRO at the far end nothing can be done but say so.
+    lab.server.sh("ethtool -K h0 gro off");
+    let (workers, control) = open(&lab, 1);
+    let warnings = &control.report(PortSide::Plain).warnings;
+    assert!(warnings.iter().any(|w| w.contains("gro on")), "{warnings:?}");
+    drop(workers);
+    control.detach().unwrap();
+}
+
 #[test]
 fn a_link_that_flaps_recovers_and_its_state_is_passed_through() {
     if !privileged("a_link_that_flaps_recovers_and_its_state_is_passed_through") {

@@ -1,6 +1,6 @@
 //! Looking at a device without changing it, for the operator's doctor.
 
-use super::{Device, DeviceError, LinkState, ethtool};
+use super::{Device, DeviceError, LinkState, ethtool, netdev};
 
 /// What a device is like at this moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,9 @@ pub struct DeviceFacts {
     pub fixed_offloads: Vec<String>,
     /// Whether it has an IPv4 address of its own, which nothing will reach.
     pub has_ipv4_address: bool,
+    /// Whether native XDP on the other port can send by this one, if the kernel says; some drivers
+    /// can only while a program of their own is attached.
+    pub is_redirect_target: Option<bool>,
 }
 
 /// Looks at a device of this namespace. Changes nothing and needs no privilege.
@@ -37,6 +40,7 @@ pub fn inspect(interface: &str) -> Result<DeviceFacts, DeviceError> {
         switchable_offloads: names(unwanted.switchable),
         fixed_offloads: names(unwanted.fixed),
         has_ipv4_address: device.ioctl.has_ipv4_address(interface),
+        is_redirect_target: netdev::is_redirect_target(device.index()),
     })
 }
 

@@ -4,6 +4,7 @@
 mod ethtool;
 mod inspect;
 mod ioctl;
+mod netdev;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
@@ -188,6 +189,28 @@ impl PreparedDevice {
     /// What is not as it should be and yet no reason to stop.
     pub(crate) fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// Makes sure that the other port's program can redirect frames to this device, once our own
+    /// is attached. A veth finds out what its far end can take only when it is switched on, so it
+    /// is switched off and on where that may help; what is left is a warning.
+    pub(crate) fn become_redirect_target(&mut self) {
+        let device = &self.device;
+        let is_target = || netdev::is_redirect_target(device.index) != Some(false);
+        if is_target() {
+            return;
+        }
+        if ethtool::driver(&device.ioctl, &device.name).as_deref() == Some("veth") {
+            // Whatever fails here shows below.
+            let _ = device.set_up(false).and_then(|()| device.set_up(true));
+        }
+        if !is_target() {
+            self.warnings.push(
+                "native XDP cannot send by this port: traffic that is not protected is lost (veth: \
+                 `ethtool -K PEER gro on` at the far end, then restart; otherwise mode = \"skb\")"
+                    .into(),
+            );
+        }
     }
 
     /// From now on the device stays as it is when this is dropped.

@@ -7,7 +7,8 @@ use super::{MIN_FRAMES, PortControl, PortError, PortPairConfig, PortReport};
 use crate::device::{Device, DeviceError, PreparedDevice};
 use crate::io::PortSide;
 use crate::xdp::{
-    Attachment, Filter, FilterError, MAX_QUEUES, PinPlace, ServiceMaps, prepare_pin_directory,
+    Attachment, Filter, FilterError, MAX_QUEUES, PinPlace, ServiceMaps, XdpMode,
+    prepare_pin_directory,
 };
 use crate::xsk::{AfXdpIo, SocketError, open_workers};
 
@@ -27,7 +28,7 @@ impl PortPair {
     /// On failure what was done is undone, but a predecessor's link that was taken over stays.
     pub fn open(config: &PortPairConfig) -> Result<(Vec<AfXdpIo>, PortControl), PortError> {
         check_numbers(config)?;
-        let devices = open_devices(config)?;
+        let mut devices = open_devices(config)?;
         prepare_pin_directory(&config.pin_directory)?;
         let lock = |side: PortSide| {
             let interface = &config.interfaces[side.index()];
@@ -50,6 +51,13 @@ impl PortPair {
             attach(cipher, indices[0], config, PortSide::Cipher, cipher_pin)?,
             attach(plain, indices[1], config, PortSide::Plain, plain_pin)?,
         ];
+
+        for (device, other) in devices.iter_mut().zip(attachments.iter().rev()) {
+            // A program in skb mode sends by any device.
+            if other.mode() == XdpMode::Native {
+                device.become_redirect_target();
+            }
+        }
 
         let names = config.interfaces.each_ref().map(String::as_str);
         let workers = open_workers(names, config.queues, config.frames_per_queue, config.ring)?;
