@@ -273,6 +273,10 @@ impl Topology {
         between.sysctl("net.ipv6.conf.default.disable_ipv6", "1")?;
         connect(port, End::new(&between, TAGGED), self.plan.queues)?;
         connect(End::new(&between, BARE), far, 1)?;
+        for name in [BARE, TAGGED] {
+            // GRO must be on for redirected frames and must not merge: a merged frame is no frame.
+            between.ip(&format!("link set {name} gro_max_size 1500"))?;
+        }
         Ok(Some((Tagger::start(&between, vlan)?, between)))
     }
 
