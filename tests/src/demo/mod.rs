@@ -237,7 +237,7 @@ fn keep(chain: &mut Chain, output: &Output) -> LabResult {
     ] {
         text.push_str(&format!("  {what:<18} {command}\n"));
     }
-    output.say(&text);
+    output.tell(&text);
     Ok(())
 }
 

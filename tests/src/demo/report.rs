@@ -120,6 +120,11 @@ impl Output {
         eprintln!("· {text}");
     }
 
+    /// For a person, whatever stands on standard output.
+    pub(super) fn tell(&self, text: &str) {
+        if self.json { eprintln!("{text}") } else { println!("{text}") }
+    }
+
     /// Part of the report for a person.
     pub(super) fn say(&self, text: &str) {
         if !self.json {

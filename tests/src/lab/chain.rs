@@ -431,6 +431,10 @@ fn watched(
             println!(
                 "{test}: {bytes} bytes in {frames} frames checked on the cipher side, {dropped} not seen; plain side shows {canaries} canaries"
             );
+            if dropped > 0 {
+                let what = format!("{dropped} frames of the cipher side escaped the capture");
+                return Err(LabError::Expectation(what));
+            }
             if shown && canaries == 0 {
                 return Err(LabError::Expectation("no canary reached the plain side".to_owned()));
             }

@@ -213,7 +213,7 @@ impl XskPort {
     }
 
     fn refill(&mut self, pool: &mut Vec<BufMmap<'static, ()>>) {
-        // Never more than are in the pool, where the crate has a `todo!()`, and never more than
+        // Never more than are in the pool, where the crate panics as unfinished, and never more than
         // the ring has room for, or it takes none.
         let missing = self.sizes.fill_target - self.in_fill.min(self.sizes.fill_target);
         let count = missing.min(pool.len().saturating_sub(self.sizes.reserve));

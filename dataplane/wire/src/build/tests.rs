@@ -1,3 +1,5 @@
+//! Frames built here parse back, with right checksums.
+
 use super::*;
 use crate::fixtures::{FrameSpec, naive_sum};
 use crate::frame::parse_frame;

@@ -1,3 +1,5 @@
+//! Checksums against a naive sum, and incremental updates against full ones.
+
 use super::*;
 use crate::fixtures::{FrameSpec, naive_sum};
 use crate::frame::parse_frame;

@@ -1,3 +1,5 @@
+//! Rewriting options in place, over every option layout.
+
 use super::*;
 use crate::fixtures::{FrameSpec, LINUX_SYN, TIMESTAMPS, shapes};
 use crate::frame::parse_frame;

@@ -1,3 +1,5 @@
+//! Parsing frames of every shape, cut and padded ones too.
+
 use super::*;
 use crate::build::TcpSegment;
 use crate::checksum;

@@ -1,3 +1,5 @@
+//! Our options: encoding, parsing, what is malformed.
+
 use super::*;
 use crate::fixtures::{LINUX_SYN, MACOS_SYN, TIMESTAMPS, WINDOWS_SYN, sack};
 use proptest::prelude::*;

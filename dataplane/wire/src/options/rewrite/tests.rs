@@ -1,3 +1,5 @@
+//! The ladder that makes room in 40 option bytes.
+
 use super::*;
 use crate::fixtures::{LINUX_SYN, MACOS_SYN, TIMESTAMPS, WINDOWS_SYN, sack};
 use crate::options::kind;
