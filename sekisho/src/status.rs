@@ -26,7 +26,8 @@ pub struct Counted {
 impl Counted {
     /// A count under a name from a table.
     pub fn new(label: &'static str, help: &'static str, count: u64) -> Self {
-        Self { label: Cow::Borrowed(label), help: Cow::Borrowed(help), count }
+        // Help texts that come from doc comments start with their space.
+        Self { label: Cow::Borrowed(label), help: Cow::Borrowed(help.trim_ascii()), count }
     }
 }
 

@@ -115,6 +115,17 @@ fn no_metric_is_dead() {
 }
 
 #[test]
+fn the_reference_is_not_stale() {
+    let expected = reference_markdown();
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md");
+    if std::env::var_os("SEKISHO_BLESS").is_some() {
+        std::fs::write(&path, &expected).unwrap();
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(found == expected, "docs/metrics.md is stale: SEKISHO_BLESS=1 cargo test -p sekisho");
+}
+
+#[test]
 fn promtool_is_silent() {
     for status in [gateway(), kdc(), StatusSnapshot::default()] {
         let mut command = Command::new("promtool");

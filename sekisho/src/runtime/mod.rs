@@ -4,6 +4,7 @@
 //! frame pass unfiltered, turn until a signal ends them, and take everything down again.
 
 mod assemble;
+pub(crate) mod counted;
 mod kdc_link;
 mod kdc_links;
 mod node;

@@ -1,15 +1,12 @@
 //! What the node tells about itself: counters and tables into the plain shape of [`crate::status`].
 
-use std::collections::BTreeMap;
 use std::time::UNIX_EPOCH;
 
-use sekisho_dataplane::{CloseCause, DropReason, Policy, WorkerSnapshot};
-use sekisho_kdc_client::RefuseCode;
+use sekisho_dataplane::{Policy, WorkerSnapshot};
 use sekisho_port::{PortSide, XdpCounter};
-use sekisho_session::State;
 
+use super::counted;
 use super::node::{Node, Phase};
-use crate::control::KdcOutcomes;
 use crate::status::{
     Counted, KdcServerStatus, PortStatus, ProcessState, ProcessStatus, ServiceStatus,
     StatusSnapshot, WorkerStatus,
@@ -23,9 +20,6 @@ impl Node {
         let mut total = WorkerSnapshot::default();
         workers.iter().for_each(|worker| total.add(worker));
         let outcomes = self.control.outcomes();
-        let failures =
-            RefuseCode::ALL.iter().map(|code| counted(code.label(), code.help(), &outcomes.failed));
-        let completed = Counted::new("completed", "Ended in synchronisation.", outcomes.completed);
         StatusSnapshot {
             process: self.process(),
             ports: PortSide::BOTH.iter().map(|side| self.port(*side, &total)).collect(),
@@ -35,21 +29,15 @@ impl Node {
                 .map(|(index, worker)| self.worker(index, worker))
                 .collect(),
             services: self.service_rows(),
-            sessions: sessions(&total),
-            closed: CloseCause::ALL
-                .iter()
-                .map(|c| counted(c.label(), c.help(), &outcomes.closed))
-                .collect(),
-            drops: DropReason::ALL
-                .iter()
-                .map(|r| Counted::new(r.label(), r.help(), total.dropped(*r)))
-                .collect(),
+            sessions: counted::sessions(&total),
+            closed: counted::closed(outcomes),
+            drops: counted::drops(&total),
             xdp_drops: self.xdp(XdpCounter::is_drop),
             xdp_passed: self.xdp(|counter| !counter.is_drop()),
-            events: self.events(&total),
-            deliveries: std::iter::once(completed).chain(failures).collect(),
+            events: counted::events(&total, &self.control.ignored()),
+            deliveries: counted::deliveries(outcomes),
             delivery_latency: outcomes.latency.clone(),
-            kdc_requests: kdc_requests(&self.control.kdc_outcomes()),
+            kdc_requests: counted::kdc_requests(&self.control.kdc_outcomes()),
             kdc_servers: self.kdc_servers(),
             registry: None,
         }
@@ -161,53 +149,7 @@ impl Node {
         let both: Vec<_> =
             PortSide::BOTH.iter().filter_map(|side| self.ports.xdp_counters(*side).ok()).collect();
         let sum = |counter| both.iter().map(|counters| counters.get(counter)).sum();
-        XdpCounter::ALL
-            .iter()
-            .filter(|c| wanted(**c))
-            .map(|c| Counted::new(c.label(), c.help(), sum(*c)))
-            .collect()
-    }
-
-    fn events(&self, total: &WorkerSnapshot) -> Vec<Counted> {
-        const NOT_EVENTS: [&str; 4] = ["held", "turns", "busy_ns", "idle_ns"];
-        let tallies =
-            total.tallies.rows().into_iter().filter(|(label, ..)| !NOT_EVENTS.contains(label));
-        let mut events: Vec<_> =
-            tallies.map(|(label, help, count)| Counted::new(label, help, count)).collect();
-        let ignored = self.control.ignored();
-        events.extend([
-            Counted::new(
-                "delivery_malformed",
-                "Key-delivery messages that do not parse.",
-                ignored.malformed,
-            ),
-            Counted::new(
-                "delivery_unknown",
-                "Key-delivery messages for no session known here.",
-                ignored.unknown,
-            ),
-            Counted::new(
-                "delivery_bad_cookie",
-                "Cookies that were stale, foreign or forged.",
-                ignored.bad_cookie,
-            ),
-            Counted::new(
-                "delivery_unverified",
-                "Key-delivery messages that did not verify.",
-                ignored.unverified,
-            ),
-            Counted::new(
-                "delivery_out_of_stage",
-                "Repeated key-delivery messages.",
-                ignored.out_of_stage,
-            ),
-            Counted::new(
-                "delivery_over_budget",
-                "Key-delivery messages beyond a budget.",
-                ignored.over_budget,
-            ),
-        ]);
-        events
+        counted::xdp(wanted, sum)
     }
 
     fn kdc_servers(&self) -> Vec<KdcServerStatus> {
@@ -222,26 +164,6 @@ impl Node {
     }
 }
 
-fn counted(
-    label: &'static str,
-    help: &'static str,
-    counts: &BTreeMap<&'static str, u64>,
-) -> Counted {
-    Counted::new(label, help, counts.get(label).copied().unwrap_or(0))
-}
-
-fn sessions(total: &WorkerSnapshot) -> Vec<Counted> {
-    let states = State::ALL.iter().zip(total.sessions);
-    let mut rows: Vec<_> =
-        states.map(|(state, count)| Counted::new(state.label(), state.help(), count)).collect();
-    rows.push(Counted::new(
-        "clear",
-        "Runs in clear by the policy of its service.",
-        total.clear_sessions,
-    ));
-    rows
-}
-
 fn rings(worker: &WorkerSnapshot, capacity: u64) -> Vec<crate::status::RingStatus> {
     // The worker counts both sides together.
     let ring = |ring: &'static str, used| crate::status::RingStatus {
@@ -251,14 +173,4 @@ fn rings(worker: &WorkerSnapshot, capacity: u64) -> Vec<crate::status::RingStatu
         capacity: 2 * capacity,
     };
     vec![ring("fill", worker.rx_fill), ring("tx", worker.tx_outstanding)]
-}
-
-fn kdc_requests(outcomes: &KdcOutcomes) -> Vec<Counted> {
-    let mut rows = vec![
-        Counted::new("replied", "Answered with keys.", outcomes.replied),
-        Counted::new("unavailable", "No KDC gave a valid answer in time.", outcomes.unavailable),
-    ];
-    let refusals = RefuseCode::ALL.iter().filter(|code| **code != RefuseCode::KdcUnavailable);
-    rows.extend(refusals.map(|code| counted(code.label(), code.help(), &outcomes.refused)));
-    rows
 }
