@@ -70,6 +70,7 @@ fn judge(
         queues(check("queues"), interface, facts, workers),
         offloads(check("offloads"), interface, facts),
         checksum(check("checksum"), port, facts, running),
+        redirect(check("redirect"), interface, facts, running.is_some()),
     ]
 }
 
@@ -102,6 +103,19 @@ fn link(check: String, interface: &str, facts: &DeviceFacts, running: bool) -> F
             Finding::warn(check, format!("{interface} is off; it is switched on at start"), mend)
         }
     }
+}
+
+/// Whether traffic that is not protected can leave by the port.
+fn redirect(check: String, interface: &str, facts: &DeviceFacts, running: bool) -> Finding {
+    // Some drivers can send for XDP only while a program is attached: before that it means little.
+    if facts.is_redirect_target == Some(false) && running {
+        let what =
+            format!("native XDP cannot send by {interface}: traffic that is not protected is lost");
+        let mend =
+            "ethtool -K PEER gro on (at the far end of a veth) and restart, or mode = \"skb\"";
+        return Finding::warn(check, what, mend);
+    }
+    Finding::pass(check, "the other port's program can send by it, or none is attached")
 }
 
 fn mtu(check: String, interface: &str, mtu: u32) -> Finding {
@@ -218,6 +232,7 @@ mod tests {
             switchable_offloads: Vec::new(),
             fixed_offloads: Vec::new(),
             has_ipv4_address: false,
+            is_redirect_target: None,
         }
     }
 
