@@ -266,20 +266,21 @@ mod tests {
 
     #[test]
     fn each_fault_names_its_command() {
-        let cases: [(&dyn Fn(&mut DeviceFacts), &str); 6] = [
-            (&|f| f.has_ipv4_address = true, "ports.cipher.device: ip address flush dev eth0"),
-            (&|f| f.link.up = false, "ports.cipher.link: ip link set dev eth0 up"),
+        type Fault = fn(&mut DeviceFacts);
+        let cases: [(Fault, &str); 6] = [
+            (|f| f.has_ipv4_address = true, "ports.cipher.device: ip address flush dev eth0"),
+            (|f| f.link.up = false, "ports.cipher.link: ip link set dev eth0 up"),
             (
-                &|f| f.link.carrier = false,
+                |f| f.link.carrier = false,
                 "ports.cipher.link: check the cable, or that the other end is up",
             ),
-            (&|f| f.link.mtu = 9000, "ports.cipher.mtu: ip link set dev eth0 mtu 3400"),
+            (|f| f.link.mtu = 9000, "ports.cipher.mtu: ip link set dev eth0 mtu 3400"),
             (
-                &|f| f.receive_queues = Some(8),
+                |f| f.receive_queues = Some(8),
                 "ports.cipher.queues: ethtool -L eth0 combined 2, or set [workers] count = 8",
             ),
             (
-                &|f| f.fixed_offloads = vec!["rx-lro".into()],
+                |f| f.fixed_offloads = vec!["rx-lro".into()],
                 "ports.cipher.offloads: use another driver or device for eth0; segments put together are dropped",
             ),
         ];
