@@ -29,6 +29,8 @@ use l2_cache::L2Cache;
 const MAX_FRAME: usize = 1514;
 
 /// Something for the edge to do, in order.
+// Lives for one turn of the control loop; boxing commands would only move them twice.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug)]
 pub enum Effect {
     /// Hand to a worker through its ring.
