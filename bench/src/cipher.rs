@@ -73,7 +73,10 @@ mod peer {
     pub(super) const NAME: &str = "aws-lc-rs AES-256-GCM";
 
     fn key() -> LessSafeKey {
-        LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &[7; 32]).expect("invariant: 32 bytes are an AES-256 key"))
+        LessSafeKey::new(
+            UnboundKey::new(&AES_256_GCM, &[7; 32])
+                .expect("invariant: 32 bytes are an AES-256 key"),
+        )
     }
 
     fn nonce(n: u64) -> Nonce {
@@ -89,7 +92,11 @@ mod peer {
         Some(Box::new(move |n| {
             for _ in 0..n {
                 count += 1;
-                let _ = black_box(key.seal_in_place_separate_tag(nonce(count), Aad::from([0; 16]), &mut payload));
+                let _ = black_box(key.seal_in_place_separate_tag(
+                    nonce(count),
+                    Aad::from([0; 16]),
+                    &mut payload,
+                ));
             }
         }))
     }
@@ -103,7 +110,9 @@ mod peer {
         Some(Box::new(move |n| {
             for _ in 0..n {
                 buffer.copy_from_slice(&sealed);
-                let _ = black_box(key.open_in_place(nonce(1), Aad::from([0; 16]), &mut buffer).map(|p| p.len()));
+                let _ = black_box(
+                    key.open_in_place(nonce(1), Aad::from([0; 16]), &mut buffer).map(|p| p.len()),
+                );
             }
         }))
     }

@@ -20,13 +20,25 @@ pub struct Row {
 impl Row {
     /// A figure where less is better (a time), held against a peer's.
     #[must_use]
-    pub fn less_is_better(name: String, value: f64, unit: &'static str, peer: &str, of_peer: f64) -> Self {
+    pub fn less_is_better(
+        name: String,
+        value: f64,
+        unit: &'static str,
+        peer: &str,
+        of_peer: f64,
+    ) -> Self {
         Self { name, value, unit, peer: peer.to_owned(), ratio: Some(of_peer / value) }
     }
 
     /// A figure where more is better (a rate), held against a peer's.
     #[must_use]
-    pub fn more_is_better(name: String, value: f64, unit: &'static str, peer: &str, of_peer: f64) -> Self {
+    pub fn more_is_better(
+        name: String,
+        value: f64,
+        unit: &'static str,
+        peer: &str,
+        of_peer: f64,
+    ) -> Self {
         Self { name, value, unit, peer: peer.to_owned(), ratio: Some(value / of_peer) }
     }
 
@@ -54,10 +66,14 @@ impl Report {
     /// A table for a person.
     #[must_use]
     pub fn to_table(&self) -> String {
-        let mut out = format!("{:<34} {:>12} {:<12} {:>8}  peer\n", "name", "value", "unit", "ratio");
+        let mut out =
+            format!("{:<34} {:>12} {:<12} {:>8}  peer\n", "name", "value", "unit", "ratio");
         for row in &self.results {
             let ratio = row.ratio.map_or_else(String::new, |r| format!("{r:.2}"));
-            out.push_str(&format!("{:<34} {:>12.2} {:<12} {:>8}  {}\n", row.name, row.value, row.unit, ratio, row.peer));
+            out.push_str(&format!(
+                "{:<34} {:>12.2} {:<12} {:>8}  {}\n",
+                row.name, row.value, row.unit, ratio, row.peer
+            ));
         }
         out
     }

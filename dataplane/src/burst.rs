@@ -10,6 +10,7 @@ use crate::classify::{Class, classify};
 use crate::drop_reason::DropReason;
 use crate::event::Event;
 use crate::hold::HoldKind;
+use crate::quotation;
 use crate::segment;
 use crate::verdict::Verdict;
 use crate::worker::Worker;
@@ -102,6 +103,11 @@ fn decide(
             segment::decide(worker, frame, &segment, hash, now)
         }
         Class::Datagram(view) => datagram(worker, side, frame, &view),
+        Class::Icmp(view, icmp) => {
+            quotation::cut(frame, &view, &icmp)?;
+            worker.counters.tallies().quotations_cut.add(1);
+            Ok(Verdict::Forward)
+        }
     }
 }
 

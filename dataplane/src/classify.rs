@@ -4,8 +4,8 @@
 use sekisho_port::PortSide;
 use sekisho_session::{Direction, FlowKey};
 use sekisho_wire::{
-    FrameView, OptionError, ParseError, SekishoOption, TcpOptionsSummary, TcpView, Transport,
-    checksum, parse_frame,
+    FrameView, IcmpView, OptionError, ParseError, SekishoOption, TcpOptionsSummary, TcpView,
+    Transport, checksum, parse_frame,
 };
 
 use crate::config::WorkerConfig;
@@ -56,6 +56,8 @@ pub(crate) enum Class {
     Tcp(Segment),
     /// A key-delivery datagram from the cipher side.
     Datagram(FrameView),
+    /// An ICMP message from the plain side.
+    Icmp(FrameView, IcmpView),
 }
 
 /// Reads a frame that came in on `side`.
@@ -84,6 +86,12 @@ pub(crate) fn classify(
                 return Err(DropReason::BadChecksum);
             }
             Ok(Class::Datagram(view))
+        }
+        Transport::Icmp(icmp) if side == PortSide::Plain => {
+            if verify && !checksums_hold(frame, &view) {
+                return Err(DropReason::BadChecksum);
+            }
+            Ok(Class::Icmp(view, icmp))
         }
         Transport::Udp(_) | Transport::Icmp(_) | Transport::Other(_) => {
             Err(DropReason::UnexpectedProtocol)

@@ -104,6 +104,8 @@ tallies! {
     keepalives_cut,
     /// Segments whose urgent pointer was cleared.
     urgent_cleared,
+    /// ICMP errors from the plain side whose quotation was cut to the ports and sequence number.
+    quotations_cut,
     /// Cipher sessions begun.
     sessions_opened,
     /// Cipher sessions ended.

@@ -13,6 +13,7 @@
 //! | `seal`, `open`, `rewrite`, `answer` | the two directions; changes in place; frames of our own |
 //! | `notes`, `teardown`, `timers` | what sessions learn, how they end, what time does |
 //! | `control`, [`command`], [`event`], `rings` | control's commands, the worker's events |
+//! | `quotation` | ICMP errors that quote what was opened |
 //! | `hold`, `key_cache`, [`exchange`] | held frames, expanded keys, frames of other workers' sessions |
 //! | [`drop_reason`], [`counters`] | why frames end here, and every number |
 //! | [`config`], [`service`], [`role`] | what a worker is told |
@@ -36,6 +37,7 @@ mod hold;
 mod key_cache;
 mod notes;
 mod open;
+mod quotation;
 mod rewrite;
 mod rings;
 mod seal;

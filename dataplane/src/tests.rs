@@ -7,6 +7,7 @@ mod handshake;
 mod harness;
 mod mangled;
 mod policy;
+mod quotation;
 mod segments;
 mod streams;
 mod teardown;

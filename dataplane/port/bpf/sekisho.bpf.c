@@ -37,7 +37,10 @@ static long (*bpf_redirect_map)(void *map, __u64 key, __u64 flags) = (void *)51;
 /* Extension headers walked before giving up; hosts send one or two. */
 #define MAX_EXTENSIONS 6
 
+#define ICMP_HEADER 8
+
 #define PROTO_HOP_BY_HOP 0
+#define PROTO_ICMP 1
 #define PROTO_TCP 6
 #define PROTO_UDP 17
 #define PROTO_ROUTING 43
@@ -64,6 +67,7 @@ enum counter {
 	KEY_DELIVERY,
 	OTHER_PASSED,
 	FAILED_OPEN,
+	ICMP_ERROR,
 	NO_SERVICES,
 	TRUNCATED,
 	VLAN_DEPTH,
@@ -87,6 +91,7 @@ struct settings {
 	__u32 fail_open;
 	__u32 option_kind;
 	__u32 option_exid; /* last bit cleared: it is the key phase */
+	__u32 plain; /* what comes in here was opened, or is to be sealed */
 };
 
 struct prefix4 {
@@ -241,6 +246,7 @@ struct found {
 	const __u8 *transport;
 	__u32 transport_len; /* by the IP header, and not beyond the frame */
 	__u32 protocol;
+	__u32 quotes; /* an ICMP error of the plain side about a protected address */
 	struct clear_flow flow; /* ports not filled in yet */
 };
 
@@ -265,6 +271,50 @@ INLINE int may_have_our_option(const __u8 *tcp, const void *end, const struct se
 			return 1;
 	}
 	return 0;
+}
+
+/*
+ * An ICMP error quotes the packet that it is about, and on the plain side that packet was opened:
+ * up to 548 octets of payload (1232 in IPv6) would cross in clear, in a packet whose own addresses
+ * are a router's and a client's. Anybody on the path can ask for one: nothing protects the TTL.
+ */
+INLINE int quotes_protected4(const __u8 *ip, const void *end)
+{
+	struct prefix4 source, destination;
+	const __u8 *icmp = ip + (ip[0] & 0x0f) * 4;
+	const __u8 *quoted = icmp + ICMP_HEADER;
+
+	if (ip[9] != PROTO_ICMP || (const void *)(quoted + IPV4_HEADER) > end)
+		return 0;
+	if (icmp[0] != 3 && icmp[0] != 4 && icmp[0] != 5 && icmp[0] != 11 && icmp[0] != 12)
+		return 0;
+	source.bits = destination.bits = 32;
+	__builtin_memcpy(source.address, quoted + 12, 4);
+	__builtin_memcpy(destination.address, quoted + 16, 4);
+	return port_set_of(&services4, &source) != UNPROTECTED ||
+	       port_set_of(&services4, &destination) != UNPROTECTED;
+}
+
+/* Types below 128 are errors (RFC 4443). A redirect (137) quotes too, behind its target and destination. */
+INLINE int quotes_protected6(const __u8 *ip, const void *end)
+{
+	struct prefix6 source, destination;
+	const __u8 *icmp = ip + IPV6_HEADER;
+	const __u8 *quoted = icmp + ICMP_HEADER;
+
+	if (ip[6] != PROTO_ICMPV6 || (const void *)(quoted + IPV6_HEADER) > end)
+		return 0;
+	source.bits = destination.bits = 128;
+	if (icmp[0] == 137) {
+		__builtin_memcpy(destination.address, icmp + 24, 16);
+		return port_set_of(&services6, &destination) != UNPROTECTED;
+	}
+	if (icmp[0] >= 128)
+		return 0;
+	__builtin_memcpy(source.address, quoted + 8, 16);
+	__builtin_memcpy(destination.address, quoted + 24, 16);
+	return port_set_of(&services6, &source) != UNPROTECTED ||
+	       port_set_of(&services6, &destination) != UNPROTECTED;
 }
 
 /*
@@ -338,7 +388,9 @@ INLINE int protected_transport(struct xdp_md *ctx, struct found *at, const void 
 	if (at->protocol == PROTO_ICMPV6 && (const void *)(at->transport + 1) <= end &&
 	    at->transport_len > 0 && at->transport[0] >= 133 && at->transport[0] <= 136)
 		return to_peer(OTHER_PASSED);
-	return set->other_pass ? to_peer(OTHER_PASSED) : drop(OTHER_DROPPED);
+	if (!set->other_pass)
+		return drop(OTHER_DROPPED);
+	return at->quotes ? to_user(ctx, ICMP_ERROR) : to_peer(OTHER_PASSED);
 }
 
 INLINE int services_loaded(void)
@@ -366,8 +418,9 @@ INLINE int ipv4(struct xdp_md *ctx, const __u8 *ip, const void *end, const struc
 				  set->protected_is_destination ? &destination : &source);
 	at.opposite = port_set_of(&services4,
 				  set->protected_is_destination ? &source : &destination);
+	at.quotes = set->plain && quotes_protected4(ip, end);
 	if (at.expected == UNPROTECTED && at.opposite == UNPROTECTED)
-		return to_peer(TO_PEER);
+		return at.quotes ? to_user(ctx, ICMP_ERROR) : to_peer(TO_PEER);
 
 	header = (ip[0] & 0x0f) * 4;
 	if (ip[0] >> 4 != 4 || header < IPV4_HEADER)
@@ -406,8 +459,9 @@ INLINE int ipv6(struct xdp_md *ctx, const __u8 *ip, const void *end, const struc
 				  set->protected_is_destination ? &destination : &source);
 	at.opposite = port_set_of(&services6,
 				  set->protected_is_destination ? &source : &destination);
+	at.quotes = set->plain && quotes_protected6(ip, end);
 	if (at.expected == UNPROTECTED && at.opposite == UNPROTECTED)
-		return to_peer(TO_PEER);
+		return at.quotes ? to_user(ctx, ICMP_ERROR) : to_peer(TO_PEER);
 
 	if (ip[0] >> 4 != 6)
 		return drop(BAD_HEADER);

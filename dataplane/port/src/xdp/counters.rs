@@ -36,6 +36,7 @@ xdp_counters! {
     KeyDelivery "key_delivery" "Key delivery datagram of a protected address: given to the gateway's worker."
     OtherPassed "other_passed" "Another protocol of a protected address: sent to the other port, as `other = pass` says."
     FailedOpen "failed_open" "Protected TCP without a gateway: sent to the other port in clear, as `fail = open` says."
+    IcmpError "icmp_error" "ICMP error from the plain side about a protected address: given to the gateway's worker, which cuts what it quotes."
     NoServices "no_services" "Dropped: IP while no protected service is loaded."
     Truncated "truncated" "Dropped: the frame ends within a header that decides."
     VlanDepth "vlan_depth" "Dropped: more than two VLAN tags."

@@ -161,9 +161,10 @@ struct Settings {
     fail_open: u32,
     option_kind: u32,
     option_exid: u32,
+    plain: u32,
 }
 
-// SAFETY: seven u32 without padding; every bit pattern is valid.
+// SAFETY: eight u32 without padding; every bit pattern is valid.
 unsafe impl Pod for Settings {}
 
 /// One port's loaded program with its own maps.
@@ -173,6 +174,8 @@ pub(crate) struct Filter {
     tx_port: DevMap<MapData>,
     /// True where a protected address is the destination of what comes in by this port.
     protected_is_destination: bool,
+    /// The port that opened payload leaves by.
+    plain: bool,
 }
 
 impl Filter {
@@ -194,8 +197,13 @@ impl Filter {
         let mut object = loader.load(OBJECT)?;
         let settings = take_map(&mut object, "settings")?;
         let tx_port = take_map(&mut object, "tx_port")?;
-        let mut filter =
-            Self { object, settings, tx_port, protected_is_destination: side != servers_behind };
+        let mut filter = Self {
+            object,
+            settings,
+            tx_port,
+            protected_is_destination: side != servers_behind,
+            plain: side == PortSide::Plain,
+        };
         filter.program()?.load()?;
         Ok(filter)
     }
@@ -228,6 +236,7 @@ impl Filter {
             fail_open: (policy.fail == FailMode::Open).into(),
             option_kind: policy.option_kind.into(),
             option_exid: (policy.option_exid & !1).into(),
+            plain: self.plain.into(),
         };
         Ok(self.settings.set(0, settings, 0)?)
     }

@@ -128,6 +128,24 @@ impl Below {
         self.packet(protocol, &[0; 24])
     }
 
+    /// An ICMP message of that type from here, about the packet in `quoted`, a frame.
+    pub(super) fn icmp_about(&self, kind: u8, quoted: &[u8]) -> Vec<u8> {
+        let mut message = vec![kind, 0, 0, 0, 0, 0, 0, 0];
+        message.extend(&quoted[14..]);
+        self.packet(if self.source.is_ipv4() { 1 } else { 58 }, &message)
+    }
+
+    /// A neighbour discovery redirect for `destination` with the header of a packet in it.
+    pub(super) fn redirect(&self, destination: IpAddr, quoted: &[u8]) -> Vec<u8> {
+        let IpAddr::V6(destination) = destination else { unreachable!("IPv6 only") };
+        let mut message = vec![137, 0, 0, 0, 0, 0, 0, 0];
+        message.extend([0xfe; 16]);
+        message.extend(destination.octets());
+        message.extend([4, 16, 0, 0, 0, 0, 0, 0]);
+        message.extend(&quoted[14..]);
+        self.packet(58, &message)
+    }
+
     fn packet(&self, protocol: u8, transport: &[u8]) -> Vec<u8> {
         let (ethertype, packet) = match (self.source, self.destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
