@@ -407,7 +407,7 @@ pub(crate) static SECTIONS: &[Section] = &[
         repeated: true,
         required: false,
         roles: KDC,
-        help: "Which client may reach what. Nothing is permitted that no entry permits.",
+        help: "Which client may reach what. The first entry that matches decides; what none matches is forbidden.",
         keys: &[
             live(
                 "client",
@@ -431,7 +431,7 @@ pub(crate) static SECTIONS: &[Section] = &[
                 "policy",
                 Words(Policy::WORDS),
                 Value("require"),
-                "Policy that the client is told and keeps to.",
+                "Told to the client, which keeps to it; `off` forbids.",
             ),
         ],
     },

@@ -135,7 +135,7 @@ fn judge(server: SocketAddr, gateway: &GatewayConfig, probed: Probed) -> Finding
     let transport = gateway.kdc.transport;
     let device = &gateway.node.device;
     let register = format!(
-        "at the KDC: sekisho kdc device add --config KDC.toml --role gateway --key-version {} --key-file {} {}; then \
+        "at the KDC: sekisho kdc device add --config KDC.toml --role gateway --key-version {} --key-out {} {}; then \
          bring the file here",
         device.key_version,
         device.key_file.display(),

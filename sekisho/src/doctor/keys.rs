@@ -13,7 +13,7 @@ use super::Finding;
 pub(super) fn device(device: &DeviceConfig, role: &str) -> Finding {
     let path = device.key_file.display();
     let make = format!(
-        "at the KDC: sekisho kdc device add --config KDC.toml --role {role} --key-file {path} {}; then bring the file \
+        "at the KDC: sekisho kdc device add --config KDC.toml --role {role} --key-out {path} {}; then bring the file \
          here",
         device.id
     );

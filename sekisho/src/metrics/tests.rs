@@ -1,5 +1,7 @@
 //! The text form, checked by Prometheus' own tool, and the exporter over a real connection.
 
+mod operations;
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
@@ -125,27 +127,31 @@ fn the_reference_is_not_stale() {
     assert!(found == expected, "docs/metrics.md is stale: SEKISHO_BLESS=1 cargo test -p sekisho");
 }
 
+/// What promtool says about an input; none, visibly, if there is no promtool. CI must have it.
+fn promtool(arguments: &[&str], input: &str) -> Option<(bool, String)> {
+    let mut command = Command::new("promtool");
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut tool = match command.spawn() {
+        Ok(tool) => tool,
+        Err(error) if std::env::var_os("CI").is_none() => {
+            eprintln!("SKIPPED promtool {arguments:?}: {error}; it comes with Debian's prometheus");
+            return None;
+        }
+        Err(error) => panic!("CI needs promtool (Debian: prometheus): {error}"),
+    };
+    tool.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = tool.wait_with_output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    Some((output.status.success(), String::from_utf8_lossy(&said).into_owned()))
+}
+
 #[test]
 fn promtool_is_silent() {
     for status in [gateway(), kdc(), StatusSnapshot::default()] {
-        let mut command = Command::new("promtool");
-        command.args(["check", "metrics"]).stdin(Stdio::piped());
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut tool = match command.spawn() {
-            Ok(tool) => tool,
-            Err(error) if std::env::var_os("CI").is_none() => {
-                eprintln!(
-                    "SKIPPED promtool_is_silent: no promtool ({error}); it comes with Debian's prometheus"
-                );
-                return;
-            }
-            Err(error) => panic!("CI needs promtool (Debian: prometheus): {error}"),
+        let Some((success, said)) = promtool(&["check", "metrics"], &rendered(status)) else {
+            return;
         };
-        tool.stdin.take().unwrap().write_all(rendered(status).as_bytes()).unwrap();
-        let output = tool.wait_with_output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout).into_owned()
-            + &String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && said.is_empty(), "promtool says:\n{said}");
+        assert!(success && said.is_empty(), "promtool says:\n{said}");
     }
 }
 

@@ -104,7 +104,7 @@ fn head(status: &StatusSnapshot) -> String {
         process.pid
     );
     for problem in &process.problems {
-        let _ = writeln!(text, "  ! {problem}");
+        let _ = writeln!(text, "  ! {}", problem.trim_end().replace('\n', "\n    "));
     }
     if !process.cipher.is_empty() {
         let _ = writeln!(text, "cipher: {}", process.cipher);
