@@ -18,7 +18,7 @@ usage: cargo xtask COMMAND
   demo [--keep] [--json]   build the lab, run real programs through Sekisho, show what happened
   test [--full] [NAME]     all tests: unit, property, lab (needs root; asks sudo)
   ci                       format, tidy, dependency rules, clippy, then test
-  bench NAME [--json]      benchmarks beside their peers in one run
+  bench NAME [--json] [--record]  benchmarks beside their peers in one run (all; --list)
   lab up | down            build a lab with running gateway, agent and KDC to look around; take it down
   setup                    install the Debian packages that are missing (all others do it first)
   tidy                     only the checks of style and dependency rules";
