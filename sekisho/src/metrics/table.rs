@@ -292,7 +292,7 @@ pub(super) static METRICS: &[Metric] = &[
     },
     Metric {
         name: "sekisho_ring_fill_ratio",
-        help: "Used share of a ring's entries.",
+        help: "Used share of a ring's entries; frames are received into those of fill, so there empty is bad.",
         labels: &["worker", "side", "ring"],
         kind: Kind::Gauge(|scrape| {
             let mut samples = Vec::new();

@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use super::{Counted, PortStatus, ProcessState, SessionList, StatusSnapshot, WorkerStatus};
+use super::{
+    Counted, PortStatus, ProcessState, RingStatus, SessionList, StatusSnapshot, WorkerStatus,
+};
 
 /// The status as text.
 pub fn status_text(status: &StatusSnapshot) -> String {
@@ -104,7 +106,15 @@ fn head(status: &StatusSnapshot) -> String {
         process.pid
     );
     for problem in &process.problems {
-        let _ = writeln!(text, "  ! {}", problem.trim_end().replace('\n', "\n    "));
+        let lines = problem.lines().filter(|line| !line.trim().is_empty());
+        let _ = writeln!(
+            text,
+            "  ! {}",
+            lines.collect::<Vec<_>>().join(
+                "
+    "
+            )
+        );
     }
     if !process.cipher.is_empty() {
         let _ = writeln!(text, "cipher: {}", process.cipher);
@@ -161,10 +171,10 @@ fn worker_table(workers: &[WorkerStatus]) -> Vec<Vec<String>> {
         "FULLEST RING",
     ])];
     rows.extend(workers.iter().map(|worker| {
-        let fullest = worker
-            .rings
-            .iter()
-            .max_by(|a, b| fill(a.used, a.capacity).total_cmp(&fill(b.used, b.capacity)));
+        // A full fill ring is a good one: it is what frames are received into.
+        let filling = worker.rings.iter().filter(|ring| ring.ring != "fill");
+        let share = |ring: &RingStatus| fill(ring.used, ring.capacity);
+        let fullest = filling.max_by(|a, b| share(a).total_cmp(&share(b)));
         vec![
             worker.index.to_string(),
             worker.core.map_or("any".to_owned(), |core| core.to_string()),
@@ -176,7 +186,7 @@ fn worker_table(workers: &[WorkerStatus]) -> Vec<Vec<String>> {
             format!("{} of {}", worker.frames_free, worker.frames),
             format!("{} out, {} in", worker.exchange_out, worker.exchange_in),
             fullest.map_or("-".to_owned(), |ring| {
-                format!("{} {} {}", ring.side, ring.ring, percent(fill(ring.used, ring.capacity)))
+                format!("{} {} {}", ring.side, ring.ring, percent(share(ring)))
             }),
         ]
     }));
@@ -345,11 +355,18 @@ Passed by XDP
     fn trouble_stands_out() {
         let mut status = gateway();
         status.process.problems.push("port eth1 is down".into());
+        status.process.problems.push("refused:\nline 1\n\nline 2\n".into());
         status.ports[1].up = false;
         status.ports[0].program_ours = false;
         status.kdc_servers[0].answering = Some(false);
         let text = status_text(&status);
-        for shown in ["running, degraded", "  ! port eth1 is down", "DOWN", "NOT OURS", "SILENT"] {
+        for shown in [
+            "running, degraded",
+            "  ! port eth1 is down\n  ! refused:\n    line 1\n    line 2\ncipher",
+            "DOWN",
+            "NOT OURS",
+            "SILENT",
+        ] {
             assert!(text.contains(shown), "{shown} in\n{text}");
         }
     }
