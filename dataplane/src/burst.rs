@@ -11,6 +11,7 @@ use crate::drop_reason::DropReason;
 use crate::event::Event;
 use crate::hold::HoldKind;
 use crate::quotation;
+use crate::role::Role;
 use crate::segment;
 use crate::verdict::Verdict;
 use crate::worker::Worker;
@@ -68,6 +69,13 @@ fn hold(
     // Held frames must not dry the pool up: then TCP's own repetition has to do.
     if io.free_frames() < LOW_POOL && !worker.hold.has(session, kind) {
         return worker.drop_frame(io, frame, DropReason::NoFrame);
+    }
+    // Who floods the gateway with SYNs shall not keep others' out: the oldest gives way.
+    if worker.config.role == Role::Gateway
+        && !worker.hold.has_place(session, kind)
+        && let Some(older) = worker.hold.give_way()
+    {
+        worker.drop_frame(io, older, DropReason::HoldFull);
     }
     match worker.hold.put(session, kind, frame) {
         Ok(None) => {}

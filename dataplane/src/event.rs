@@ -116,7 +116,7 @@ close_causes! {
     Idle = "idle",
     /// A newer session of the same addresses and ports has synchronised.
     Replaced = "replaced",
-    /// A newer SYN took the place of a candidate without key.
+    /// A newer SYN took the place of a session without key.
     Superseded = "superseded",
     /// The other end has no gateway and the policy is `prefer`: goes on in clear.
     Clear = "clear",

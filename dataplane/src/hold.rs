@@ -18,8 +18,12 @@ const NONE: u16 = u16::MAX;
 /// The pool of one worker.
 pub(crate) struct HoldPool {
     frames: Vec<Option<Frame>>,
+    /// Slot of the session that each frame is held for, and as what.
+    owners: Vec<(u32, HoldKind)>,
     vacant: Vec<u16>,
     by_session: Vec<[u16; 2]>,
+    /// Where the search for a frame that gives way goes on.
+    hand: usize,
 }
 
 impl HoldPool {
@@ -28,8 +32,10 @@ impl HoldPool {
         let frames = u16::try_from(frames).unwrap_or(NONE);
         Self {
             frames: (0..frames).map(|_| None).collect(),
+            owners: vec![(0, HoldKind::Handshake); usize::from(frames)],
             vacant: (0..frames).rev().collect(),
             by_session: vec![[NONE; 2]; sessions as usize],
+            hand: 0,
         }
     }
 
@@ -37,12 +43,13 @@ impl HoldPool {
         self.frames.len() - self.vacant.len()
     }
 
-    pub(crate) fn has_room(&self) -> bool {
-        !self.vacant.is_empty()
-    }
-
     pub(crate) fn has(&self, session: SessionId, kind: HoldKind) -> bool {
         self.by_session[session.index as usize][kind as usize] != NONE
+    }
+
+    /// Whether a frame of this session can be held without another's giving way.
+    pub(crate) fn has_place(&self, session: SessionId, kind: HoldKind) -> bool {
+        !self.vacant.is_empty() || self.has(session, kind)
     }
 
     /// Holds `frame`; gives back the one that it replaces.
@@ -64,7 +71,27 @@ impl HoldPool {
         };
         *place = at;
         self.frames[usize::from(at)] = Some(frame);
+        self.owners[usize::from(at)] = (session.index, kind);
         Ok(None)
+    }
+
+    /// Takes out the next held frame of a handshake, which its sender repeats. The hand goes
+    /// round, so the oldest goes about first.
+    pub(crate) fn give_way(&mut self) -> Option<Frame> {
+        for _ in 0..self.frames.len() {
+            let at = self.hand;
+            self.hand = (at + 1) % self.frames.len();
+            let (session, kind) = self.owners[at];
+            if kind == HoldKind::Handshake
+                && let Some(frame) = self.frames[at].take()
+            {
+                self.by_session[session as usize][kind as usize] = NONE;
+                // Places were counted in 16 bits when the pool was made.
+                self.vacant.push(at as u16);
+                return Some(frame);
+            }
+        }
+        None
     }
 
     pub(crate) fn take(&mut self, session: SessionId, kind: HoldKind) -> Option<Frame> {
@@ -100,18 +127,38 @@ mod tests {
         let replaced = hold.put(id(0), HoldKind::Ack, frame(2)).unwrap().unwrap();
         assert_eq!(replaced.data(), [1]);
         assert!(hold.put(id(0), HoldKind::Handshake, frame(3)).unwrap().is_none());
-        assert!(!hold.has_room());
         let refused = hold.put(id(2), HoldKind::Ack, frame(4)).unwrap_err();
         assert_eq!(refused.data(), [4]);
         assert_eq!(hold.len(), 2);
         let taken = hold.take(id(0), HoldKind::Ack).unwrap();
         assert_eq!(taken.data(), [2]);
         assert!(hold.take(id(0), HoldKind::Ack).is_none());
-        assert!(hold.has(id(0), HoldKind::Handshake) && hold.has_room());
+        assert!(hold.has(id(0), HoldKind::Handshake));
         let last = hold.take(id(0), HoldKind::Handshake).unwrap();
         for frame in [replaced, refused, taken, last] {
             pool.free(frame);
         }
         assert_eq!((hold.len(), pool.len()), (0, 4));
+    }
+
+    #[test]
+    fn handshakes_give_way_in_turn_and_acks_do_not() {
+        let mut pool = FramePool::anonymous(8).unwrap();
+        let mut hold = HoldPool::new(3, 8);
+        assert!(hold.give_way().is_none());
+        for (n, kind) in [(0, HoldKind::Handshake), (1, HoldKind::Ack), (2, HoldKind::Handshake)] {
+            let mut frame = pool.alloc().unwrap();
+            assert!(frame.fill_from(&[n]));
+            assert!(hold.put(id(n.into()), kind, frame).unwrap().is_none());
+        }
+        for expected in [0, 2] {
+            let frame = hold.give_way().unwrap();
+            assert_eq!(frame.data(), [expected]);
+            assert!(!hold.has(id(expected.into()), HoldKind::Handshake));
+            pool.free(frame);
+        }
+        assert!(hold.give_way().is_none() && hold.has(id(1), HoldKind::Ack));
+        pool.free(hold.take(id(1), HoldKind::Ack).unwrap());
+        assert_eq!((hold.len(), pool.len()), (0, 8));
     }
 }

@@ -100,9 +100,11 @@ fn bare_ack(
         teardown::fins(worker, id, now);
         return Ok(Verdict::Forward);
     }
+    // Nothing but the SYN-ACK has gone to the client: an ACK of anything else is forged.
+    let origin = session.half(Direction::ServerToClient).origin();
     let waits = worker.config.role == Role::Gateway
         && session.state() == State::Keyed
-        && session.half(Direction::ServerToClient).origin().is_some();
+        && origin.is_some_and(|isn| segment.tcp.ack == isn.advance(1));
     if waits { Ok(Verdict::Hold(id, HoldKind::Ack)) } else { Err(DropReason::Unsynchronised) }
 }
 
@@ -145,6 +147,12 @@ fn tagged(
     let half = session.half(direction);
     let answers_syn =
         direction == Direction::ServerToClient && flags.rst && half.origin().is_none();
+    // The ACK of an answer is looked at before it is held: one sent blindly must not take the place
+    // that the real answer needs.
+    let acks_syn = segment.tcp.flags.ack() && segment.tcp.ack == session.client_isn().advance(1);
+    if answers_syn && len == 0 && !acks_syn {
+        return Err(DropReason::AckMismatch);
+    }
     if session.keys(direction).is_none() {
         return if answers_syn && len == 0 && !worker.hold.has(id, HoldKind::Handshake) {
             Ok(Verdict::Hold(id, HoldKind::Handshake))
@@ -160,9 +168,6 @@ fn tagged(
         return Err(DropReason::NoKeyForPhase);
     }
     let offset = if answers_syn && len == 0 {
-        if !segment.tcp.flags.ack() || segment.tcp.ack != session.client_isn().advance(1) {
-            return Err(DropReason::AckMismatch);
-        }
         half.offset_of_answer()
     } else {
         half.offset_to_open(segment.tcp.seq, len, flags)

@@ -91,7 +91,7 @@ fn without_request(
         return Err(DropReason::NoRequest);
     }
     let before = worker.clear.len();
-    worker.clear.insert(&segment.flow, now).map_err(|_| DropReason::ClearTableFull)?;
+    worker.clear.insert(&segment.flow, false, now).map_err(|_| DropReason::ClearTableFull)?;
     let fresh = u64::from(worker.clear.len() - before);
     worker.counters.tallies().sessions_clear.add(fresh);
     pass_clear(worker, frame, segment)
@@ -119,12 +119,9 @@ fn begin(
     if worker.takes_no_sessions {
         return Err(DropReason::Draining);
     }
-    // Without room to tell control, or to hold the SYN, no state is made: TCP repeats it.
+    // Without room to tell control no state is made: TCP repeats the SYN.
     if !worker.has_event_room() {
         return Err(DropReason::EventRingFull);
-    }
-    if role == Role::Gateway && !worker.hold.has_room() {
-        return Err(DropReason::HoldFull);
     }
     let l2 = L2Header::from_frame(frame.data(), &segment.view).ok_or(DropReason::Truncated)?;
     let rewrite = outgoing(worker, segment, request_id);
@@ -134,6 +131,7 @@ fn begin(
         Role::Gateway => drop(rewrite::options(frame, segment, &rewrite)?),
     }
     let id = insert(worker, segment, now)?;
+    worker.note_opening(id);
     if let Some(session) = worker.table.get_mut(id) {
         session.set_request_id(request_id);
         session.set_l2(Direction::ClientToServer, &l2);
@@ -166,10 +164,11 @@ fn insert(worker: &mut Worker, segment: &Segment, now: Time) -> Result<SessionId
     let (flow, isn) = (&segment.flow, segment.tcp.seq);
     let busy = match worker.table.insert(flow, isn, now) {
         Ok(id) => return Ok(id),
-        Err(InsertError::Full) => return Err(DropReason::TableFull),
+        Err(InsertError::Full) => worker.oldest_opening().ok_or(DropReason::TableFull)?,
         Err(InsertError::Exists(_)) => return Err(DropReason::SynRepeated),
         Err(InsertError::CandidateExists(id)) => id,
     };
+    // Of a full table a session that nobody has vouched for gives way (hazard 20).
     // A candidate that nobody has vouched for gives way, or a spoofed SYN would keep the tuple.
     if !worker.table.get(busy).is_some_and(|session| session.state().is_unkeyed()) {
         return Err(DropReason::CandidateBusy);

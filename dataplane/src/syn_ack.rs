@@ -115,7 +115,7 @@ fn without_accept(
     if !lone || service(worker, segment)?.1 != Policy::Prefer {
         return Err(DropReason::NoAccept);
     }
-    worker.clear.insert(&segment.flow, now).map_err(|_| DropReason::ClearTableFull)?;
+    worker.clear.insert(&segment.flow, true, now).map_err(|_| DropReason::ClearTableFull)?;
     worker.counters.tallies().sessions_clear.add(1);
     teardown::remove(worker, id, CloseCause::Clear);
     pass_clear(worker, frame, segment)

@@ -1,6 +1,7 @@
 //! The pipeline as a whole, over in-memory ports: an agent's worker and a gateway's, back to back,
 //! with scripted hosts and a scripted control.
 
+mod abuse;
 mod data;
 mod exchange;
 mod handshake;

@@ -17,6 +17,7 @@ use crate::exchange::ExchangePort;
 use crate::hold::{HoldKind, HoldPool};
 use crate::key_cache::KeyCache;
 use crate::rings::{WorkerEnd, rings};
+use crate::role::Role;
 use crate::{control, timers};
 
 /// Frames taken from one ring at once.
@@ -46,6 +47,9 @@ pub struct Worker {
     pub(crate) scratch: Vec<u8>,
     pub(crate) request_ids: SipHasher24,
     pub(crate) takes_no_sessions: bool,
+    /// Gateway: sessions in the order of their SYNs; those that have keys or are gone stay until
+    /// they come to the front.
+    opening: VecDeque<SessionId>,
     pub(crate) next_scan: Time,
     burst: Vec<Frame>,
 }
@@ -71,6 +75,7 @@ impl Worker {
             scratch: Vec::with_capacity(sekisho_port::FRAME_CAPACITY),
             request_ids: SipHasher24::new_with_key(&config.request_seed),
             takes_no_sessions: false,
+            opening: VecDeque::with_capacity(2 * config.sessions as usize),
             next_scan: Time(0),
             burst: Vec::with_capacity(BURST),
             config,
@@ -173,6 +178,25 @@ impl Worker {
         }
     }
 
+    /// Remembers a session that has begun without anybody's word for it.
+    pub(crate) fn note_opening(&mut self, id: SessionId) {
+        if self.config.role != Role::Gateway {
+            return;
+        }
+        if self.opening.len() >= 2 * self.config.sessions as usize {
+            // At least half of them are stale, so this is rare.
+            let table = &self.table;
+            self.opening.retain(|id| is_opening(table, *id));
+        }
+        self.opening.push_back(id);
+    }
+
+    /// The gateway's oldest session that nobody has vouched for.
+    pub(crate) fn oldest_opening(&mut self) -> Option<SessionId> {
+        let table = &self.table;
+        std::iter::from_fn(|| self.opening.pop_front()).find(|id| is_opening(table, *id))
+    }
+
     /// Lets one held frame of a session go.
     pub(crate) fn release(&mut self, id: SessionId, kind: HoldKind) {
         if let Some(frame) = self.hold.take(id, kind) {
@@ -243,4 +267,8 @@ impl Worker {
         debug_assert_eq!(io.accounting().in_hand(), known as isize, "frames lost or doubled");
         debug_assert_eq!(self.counters.snapshot().balance(), 0, "frames uncounted");
     }
+}
+
+fn is_opening(table: &SessionTable, id: SessionId) -> bool {
+    table.get(id).is_some_and(|session| session.state().is_unkeyed())
 }

@@ -4,6 +4,8 @@
 //! Under `prefer` a segment passes in clear only if its flow is in this table, and a flow enters
 //! only by its SYN: what is unknown in mid-stream never passes (M7.14, hazard 37).
 
+use std::time::Duration;
+
 use thiserror::Error;
 
 use crate::flow::{Direction, FlowKey};
@@ -22,6 +24,11 @@ const OCCUPIED: u8 = 1;
 const FIN: u8 = 2;
 const BOTH_FINS: u8 = FIN | (FIN << 1);
 const RST: u8 = 8;
+/// A segment behind the SYN passed in direction `i`: `SEEN << i`.
+const SEEN: u8 = 16;
+const BOTH_SEEN: u8 = SEEN | (SEEN << 1);
+/// Slots looked at for a flow that gives way: bounds what a SYN of a flood costs.
+const SEARCH: u32 = 64;
 
 struct ClearFlow {
     flow: FlowKey,
@@ -37,6 +44,19 @@ impl ClearFlow {
     fn is_ending(&self) -> bool {
         self.flags & RST != 0 || self.flags & BOTH_FINS == BOTH_FINS
     }
+
+    /// Both ends have answered, which the sender of a forged SYN cannot make them do.
+    fn is_established(&self) -> bool {
+        self.flags & BOTH_SEEN == BOTH_SEEN
+    }
+
+    fn limit(&self, timeouts: &Timeouts) -> Duration {
+        match (self.is_ending(), self.is_established()) {
+            (true, _) => timeouts.linger,
+            (false, true) => timeouts.idle,
+            (false, false) => timeouts.setup,
+        }
+    }
 }
 
 /// One worker's clear flows: fixed capacity, nothing allocated after set-up.
@@ -46,6 +66,8 @@ pub struct ClearTable {
     index: FlowIndex,
     hasher: FlowHasher,
     cursor: u32,
+    /// Where the search for a flow that gives way goes on.
+    hand: u32,
 }
 
 impl ClearTable {
@@ -59,32 +81,65 @@ impl ClearTable {
             index: FlowIndex::new(capacity),
             hasher,
             cursor: 0,
+            hand: 0,
         }
     }
 
-    /// Enters a flow by its SYN, or begins it anew.
+    /// Enters a flow by its SYN, or begins it anew; `answered`: by its SYN-ACK.
     ///
     /// Only where the tuple has no session: else a forged SYN without request would open a clear
-    /// way for what a ciphered connection still sends after its session has ended.
+    /// way for what a ciphered connection still sends after its session has ended. In a full table
+    /// a flow of which no more than its SYN was seen gives way: forged SYNs must not close the
+    /// service to others until the idle limit is over (hazard 20).
     ///
     /// # Errors
     /// [`ClearTableFull`]: drop the SYN.
-    pub fn insert(&mut self, flow: &FlowKey, now: Time) -> Result<(), ClearTableFull> {
+    pub fn insert(
+        &mut self,
+        flow: &FlowKey,
+        answered: bool,
+        now: Time,
+    ) -> Result<(), ClearTableFull> {
         let hash = self.hasher.hash(flow);
-        let slot = match self.find(hash, flow) {
-            Some(slot) => slot,
-            None => {
-                let slot = self.free.pop().ok_or(ClearTableFull)?;
-                let Self { slots, index, hasher, .. } = self;
-                let occupied = (0..).zip(slots.iter()).filter(|(_, s)| s.is_occupied());
-                let hash_of = |slot: u32| hasher.hash(&slots[slot as usize].flow);
-                index.insert(hash, slot, hash_of, occupied.map(|(i, _)| i));
-                slot
+        let (slot, kept) = match self.find(hash, flow) {
+            // A forged SYN on a flow that runs does not make it one that gives way.
+            Some(slot) if !self.slots[slot as usize].is_ending() => {
+                (slot, self.slots[slot as usize].flags & BOTH_SEEN)
             }
+            Some(slot) => (slot, 0),
+            None => (self.enter(hash)?, 0),
         };
-        self.slots[slot as usize] =
-            ClearFlow { flow: *flow, since: Tick::at(now), flags: OCCUPIED };
+        let seen = if answered { SEEN << Direction::ServerToClient.index() } else { 0 };
+        let flags = OCCUPIED | kept | seen;
+        self.slots[slot as usize] = ClearFlow { flow: *flow, since: Tick::at(now), flags };
         Ok(())
+    }
+
+    /// A slot for a new flow of that hash, in the index already.
+    fn enter(&mut self, hash: u64) -> Result<u32, ClearTableFull> {
+        if self.free.is_empty() {
+            self.give_way();
+        }
+        let slot = self.free.pop().ok_or(ClearTableFull)?;
+        let Self { slots, index, hasher, .. } = self;
+        let occupied = (0..).zip(slots.iter()).filter(|(_, s)| s.is_occupied());
+        let hash_of = |slot: u32| hasher.hash(&slots[slot as usize].flow);
+        index.insert(hash, slot, hash_of, occupied.map(|(i, _)| i));
+        Ok(slot)
+    }
+
+    /// Takes out the next flow that is not established. The hand goes round, so the oldest goes
+    /// about first.
+    fn give_way(&mut self) {
+        for _ in 0..SEARCH.min(self.capacity()) {
+            let entry = &self.slots[self.hand as usize];
+            self.hand = if self.hand + 1 < self.capacity() { self.hand + 1 } else { 0 };
+            if entry.is_occupied() && !entry.is_established() {
+                let flow = entry.flow;
+                self.remove(&flow);
+                return;
+            }
+        }
     }
 
     /// True if a segment of this flow passes in clear; takes note of its FIN and RST.
@@ -101,6 +156,7 @@ impl ClearTable {
         if !entry.is_ending() {
             entry.since = Tick::at(now);
         }
+        entry.flags |= SEEN << direction.index();
         if fin {
             entry.flags |= FIN << direction.index();
         }
@@ -120,14 +176,13 @@ impl ClearTable {
         true
     }
 
-    /// Visits up to `budget` slots from where the last call stopped, takes out what is idle, or
+    /// Visits up to `budget` slots from where the last call stopped, takes out what is idle, never came about, or is
     /// past its linger after RST or both FINs, and returns how many those were.
     pub fn expire(&mut self, timeouts: &Timeouts, now: Time, budget: u32) -> u32 {
         let mut removed = 0;
         for _ in 0..budget.min(self.capacity()) {
             let entry = &self.slots[self.cursor as usize];
-            let limit = if entry.is_ending() { timeouts.linger } else { timeouts.idle };
-            if entry.is_occupied() && entry.since.has_passed(limit, now) {
+            if entry.is_occupied() && entry.since.has_passed(entry.limit(timeouts), now) {
                 let flow = entry.flow;
                 self.remove(&flow);
                 removed += 1;
@@ -186,11 +241,15 @@ mod tests {
     fn only_what_was_entered_passes() {
         let mut table = table(2);
         assert!(!table.pass(&flow(1), UP, false, false, Time(0)));
-        table.insert(&flow(1), Time(0)).unwrap();
+        table.insert(&flow(1), false, Time(0)).unwrap();
         assert!(table.pass(&flow(1), UP, false, false, Time(0)));
         assert!(!table.pass(&flow(2), UP, false, false, Time(0)));
-        table.insert(&flow(2), Time(0)).unwrap();
-        assert_eq!(table.insert(&flow(3), Time(0)), Err(ClearTableFull));
+        table.insert(&flow(2), false, Time(0)).unwrap();
+        for port in [1, 2] {
+            assert!(table.pass(&flow(port), DOWN, false, false, Time(0)));
+            assert!(table.pass(&flow(port), UP, false, false, Time(0)));
+        }
+        assert_eq!(table.insert(&flow(3), false, Time(0)), Err(ClearTableFull));
         assert!(table.remove(&flow(1)) && !table.remove(&flow(1)));
         assert!(!table.pass(&flow(1), UP, false, false, Time(0)));
         assert_eq!(table.len(), 1);
@@ -199,13 +258,13 @@ mod tests {
     #[test]
     fn ends_after_both_fins_or_a_reset_or_idle() {
         let timeouts = Timeouts {
-            setup: Duration::ZERO,
+            setup: Duration::from_secs(100),
             idle: Duration::from_secs(100),
             linger: Duration::from_secs(10),
         };
         let mut table = table(8);
         for port in 1..=4 {
-            table.insert(&flow(port), seconds(0)).unwrap();
+            table.insert(&flow(port), false, seconds(0)).unwrap();
         }
         assert!(table.pass(&flow(1), UP, true, false, seconds(1)));
         assert!(table.pass(&flow(1), DOWN, true, false, seconds(1)));
@@ -217,9 +276,36 @@ mod tests {
         assert_eq!(table.expire(&timeouts, seconds(12), 8), 2);
         assert_eq!(table.expire(&timeouts, seconds(99), 8), 0);
         // Begun anew by a SYN: the idle wait starts again.
-        table.insert(&flow(4), seconds(99)).unwrap();
+        table.insert(&flow(4), false, seconds(99)).unwrap();
         assert_eq!(table.expire(&timeouts, seconds(102), 8), 1);
         assert!(table.pass(&flow(4), UP, false, false, seconds(102)));
         assert_eq!(table.len(), 1);
+    }
+
+    #[test]
+    fn syns_that_nobody_answers_for_give_way_and_end_soon() {
+        let timeouts = Timeouts {
+            setup: Duration::from_secs(15),
+            idle: Duration::from_secs(10_000),
+            linger: Duration::from_secs(10),
+        };
+        let mut table = table(4);
+        table.insert(&flow(1), false, seconds(0)).unwrap();
+        assert!(table.pass(&flow(1), DOWN, false, false, seconds(0)));
+        assert!(table.pass(&flow(1), UP, false, false, seconds(0)));
+        // At an agent the first that is seen of a clear flow is the answer.
+        table.insert(&flow(2), true, seconds(0)).unwrap();
+        assert!(table.pass(&flow(2), UP, false, false, seconds(0)));
+        // A flood of forged SYNs, on the tuples of the two as well; the server answers each.
+        for port in 1..1000 {
+            table.insert(&flow(port), false, seconds(1)).unwrap();
+            assert!(table.pass(&flow(port), DOWN, false, false, seconds(1)));
+        }
+        assert_eq!(table.len(), 4);
+        assert!(table.pass(&flow(1), DOWN, false, false, seconds(1)));
+        assert!(table.pass(&flow(2), DOWN, false, false, seconds(1)));
+        assert_eq!(table.expire(&timeouts, seconds(20), 4), 2);
+        assert_eq!(table.expire(&timeouts, seconds(9_000), 4), 0);
+        assert_eq!(table.len(), 2);
     }
 }

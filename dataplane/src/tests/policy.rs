@@ -85,7 +85,7 @@ fn prefer_passes_what_began_in_clear_and_nothing_else() {
     gateway.assert_empty_hands();
 }
 
-fn tag_option() -> Vec<u8> {
+pub(super) fn tag_option() -> Vec<u8> {
     let mut option = vec![253, 16, 0x5e, 0x50];
     option.resize(16, 0xaa);
     option
