@@ -3,12 +3,21 @@
 //! pool has. Owns the rings between workers and the count of frames under way.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam::queue::ArrayQueue;
 use sekisho_port::{Doorbell, Frame, PortSide};
+use sekisho_session::Time;
 
-/// Frames under way from one worker to one other at most: a few bursts.
-pub const EXCHANGE_DEPTH: usize = 256;
+/// Frames under way from one worker to one other at most: what 10 Gbit/s of full segments bring
+/// while a peer sleeps for a millisecond.
+pub const EXCHANGE_DEPTH: usize = 1024;
+/// Frames under way from which on no more are received: what both ports can bring in a turn still
+/// fits. Until then frames wait in the receive rings, where there is more room.
+const HIGH_WATER: usize = EXCHANGE_DEPTH - 2 * crate::worker::BURST;
+/// How long frames wait for a peer that gives nothing back. Beyond it the peer is taken for stuck,
+/// and its frames are dropped so that others' go on.
+pub const PATIENCE: Duration = Duration::from_millis(20);
 
 /// One ordered pair of workers.
 struct Lane {
@@ -25,6 +34,9 @@ struct Peer {
     /// Handed over and not yet given back: never above the lanes' capacity, so neither is ever
     /// found full by the one who pushes.
     outstanding: usize,
+    /// When the lane was last below the mark, or gave a frame back.
+    moved: Time,
+    gave_back: bool,
     handed: bool,
     bell: Option<Doorbell>,
 }
@@ -51,6 +63,8 @@ pub fn exchange(workers: usize, bells: &[Option<Doorbell>]) -> Vec<ExchangePort>
         to: lanes[own][other].clone(),
         from: lanes[other][own].clone(),
         outstanding: 0,
+        moved: Time(0),
+        gave_back: false,
         handed: false,
         bell: bells.get(other).cloned().flatten(),
     };
@@ -109,7 +123,21 @@ impl ExchangePort {
         let peer = self.peers.get_mut(peer)?.as_mut()?;
         let frame = peer.to.back.pop()?;
         peer.outstanding -= 1;
+        peer.gave_back = true;
         Some(frame)
+    }
+
+    /// Whether to leave frames in the receive rings, since a peer has as many as it should have
+    /// and is giving some back. Once per turn, after the lanes were emptied.
+    pub(crate) fn is_congested(&mut self, now: Time) -> bool {
+        let mut congested = false;
+        for peer in self.peers.iter_mut().flatten() {
+            if peer.outstanding < HIGH_WATER || std::mem::take(&mut peer.gave_back) {
+                peer.moved = now;
+            }
+            congested |= peer.outstanding >= HIGH_WATER && now.since(peer.moved) < PATIENCE;
+        }
+        congested
     }
 
     /// Frames handed over whose exchange has not come back.

@@ -109,7 +109,8 @@ impl Worker {
             worked = true;
         }
         let mut burst = std::mem::take(&mut self.burst);
-        for side in PortSide::BOTH {
+        let waits = self.exchange.is_congested(now);
+        for side in PortSide::BOTH.into_iter().filter(|_| !waits) {
             if io.receive(side, &mut burst, BURST) > 0 {
                 process_burst(self, io, side, &mut burst, now);
                 worked = true;
@@ -230,7 +231,8 @@ impl Worker {
                 io.free(frame);
                 worked = true;
             }
-            for _ in 0..BURST {
+            // A peer may hand a burst from each of its ports over in a turn.
+            for _ in 0..2 * BURST {
                 let Some((side, frame)) = self.exchange.take(peer, || io.alloc()) else {
                     break;
                 };

@@ -7,7 +7,7 @@ use sekisho_session::{Direction, FlowHasher, FlowKey, Time};
 
 use super::harness::*;
 use super::segments::*;
-use crate::exchange::{EXCHANGE_DEPTH, exchange};
+use crate::exchange::{EXCHANGE_DEPTH, PATIENCE, exchange};
 use crate::runtime::{Clock, PollMode, WorkerHandle, WorkerSpec, spawn};
 use crate::{
     CloseCause, Command, DropReason, Event, Policy, Role, SpawnError, Worker, WorkerConfig, rings,
@@ -29,14 +29,23 @@ fn port_of(owner: usize) -> u16 {
         .unwrap()
 }
 
+const LARGE: MemoryConfig = MemoryConfig { frames: 4096, fill: 512, ring: 1024 };
+
 fn two_workers(config: &WorkerConfig) -> Vec<(Worker, crate::ControlEnd, MemoryIo, MemoryWire)> {
+    two_workers_with(config, FRAMES)
+}
+
+fn two_workers_with(
+    config: &WorkerConfig,
+    sizes: MemoryConfig,
+) -> Vec<(Worker, crate::ControlEnd, MemoryIo, MemoryWire)> {
     exchange(2, &[])
         .into_iter()
         .zip(0..)
         .map(|(port, index)| {
             let (worker_end, control_end) = rings(256, None, None);
             let config = WorkerConfig { index, ..config.clone() };
-            let (io, wire) = MemoryIo::new(FRAMES).unwrap();
+            let (io, wire) = MemoryIo::new(sizes).unwrap();
             (Worker::new(config, worker_end, port), control_end, io, wire)
         })
         .collect()
@@ -89,31 +98,46 @@ fn a_million_frames_of_the_other_worker_in_both_directions() {
 }
 
 #[test]
-fn a_peer_that_stands_still_costs_frames_but_not_the_pool() {
-    let mut workers = two_workers(&config(Role::Gateway, Policy::Off));
+fn a_peer_that_pauses_costs_no_frame_and_one_that_stands_still_not_the_pool() {
+    let mut workers = two_workers_with(&config(Role::Gateway, Policy::Off), LARGE);
     let mut seg = Pair::new().client_data(0, 0, b"x");
     seg.src.set_port(port_of(1));
     let frame = seg.build();
-    for _ in 0..20 {
-        for _ in 0..64 {
-            workers[0].3.push(PortSide::Cipher, &frame);
+    for (_, _, _, wire) in &workers {
+        wire.set_sink(PortSide::Plain, true);
+    }
+    let mut now = Time(1);
+    let turns = |workers: &mut Vec<(Worker, _, MemoryIo, MemoryWire)>, now, who: usize| {
+        for (worker, _, io, _) in workers.iter_mut().take(who) {
+            worker.turn(io, now);
         }
-        let (worker, _, io, _) = &mut workers[0];
-        worker.turn(io, Time(1));
+    };
+    // The peer pauses: what its lane does not take waits in the receive ring.
+    (0..1500).for_each(|_| workers[0].3.push(PortSide::Cipher, &frame));
+    (0..40).for_each(|_| turns(&mut workers, now, 1));
+    let counted = workers[0].0.counters().snapshot();
+    assert!(counted.tallies.exchange_out <= EXCHANGE_DEPTH as u64);
+    assert_eq!(counted.dropped_total(), 0);
+    // It goes on, and all arrive.
+    (0..40).for_each(|_| turns(&mut workers, now, 2));
+    assert_eq!(workers[0].0.counters().snapshot().dropped_total(), 0);
+    let arrived = workers[1].0.counters().snapshot();
+    assert_eq!(arrived.sides[PortSide::Plain.index()].tx_packets, 1500);
+    // It stands still for good: then others' frames go on, and the pool is not drained.
+    (0..1500).for_each(|_| workers[0].3.push(PortSide::Cipher, &frame));
+    for _ in 0..80 {
+        now = now.after(PATIENCE / 20);
+        turns(&mut workers, now, 1);
     }
     let counted = workers[0].0.counters().snapshot();
-    assert_eq!(counted.tallies.exchange_out, EXCHANGE_DEPTH as u64);
-    assert_eq!(counted.dropped(DropReason::ExchangeFull), 20 * 64 - EXCHANGE_DEPTH as u64);
-    // Its own traffic still flows, and the frames come back when the peer wakes up.
+    let lost = counted.dropped(DropReason::ExchangeFull);
+    assert_eq!(lost, 1500 - EXCHANGE_DEPTH as u64);
     seg.src.set_port(port_of(0));
     workers[0].3.push(PortSide::Cipher, &seg.build());
-    for _ in 0..10 {
-        for (worker, _, io, _) in &mut workers {
-            worker.turn(io, Time(1));
-        }
-    }
+    workers[0].3.set_sink(PortSide::Plain, false);
+    turns(&mut workers, now, 1);
     assert_eq!(workers[0].3.drain(PortSide::Plain).len(), 1);
-    assert_eq!(workers[1].3.drain(PortSide::Plain).len(), 128);
+    (0..20).for_each(|_| turns(&mut workers, now, 2));
     assert!(workers.iter().all(|(_, _, io, _)| io.accounting().in_hand() == 0));
 }
 
