@@ -108,7 +108,10 @@ struct port_set {
 	__u64 words[PORT_WORDS];
 };
 
-/* A connection that began while the gateway was away and `fail = open` let it through. */
+/* What is known of a connection that began while the gateway was away. */
+#define SYN_SEEN 1
+#define ANSWERED 2 /* by the server's SYN-ACK: it is a new connection there too */
+
 struct clear_flow {
 	__u8 client[16];
 	__u8 server[16];
@@ -320,22 +323,39 @@ INLINE int quotes_protected6(const __u8 *ip, const void *end)
 /*
  * `fail = open` and no socket: connections that begin now pass in clear until they end or the
  * gateway is back. Segments with our options, and all of connections that began before, do not.
+ * A SYN alone begins nothing: anybody can send one with the addresses and ports of a live ciphered
+ * connection, whose server answers it by an ACK, never by a SYN-ACK.
  */
 INLINE int fail_open(struct found *at, const void *end, const struct settings *set, __u16 expected,
 		     __u16 opposite)
 {
-	__u8 seen = 1;
-	__u8 syn_ack = at->transport[13] & 0x12;
+	__u8 begun = SYN_SEEN, answered = ANSWERED, flags = at->transport[13];
+	__u8 syn_ack = flags & 0x12;
+	__u8 *known;
 
 	if (may_have_our_option(at->transport, end, set))
 		return drop(NO_SOCKET);
 	at->flow.server_port = expected;
 	at->flow.client_port = opposite;
-	if (set->protected_is_destination && syn_ack == 0x02)
-		bpf_map_update_elem(&clear_flows, &at->flow, &seen, BPF_ANY);
-	else if (!bpf_map_lookup_elem(&clear_flows, &at->flow))
+	if (set->protected_is_destination && syn_ack == 0x02) {
+		bpf_map_update_elem(&clear_flows, &at->flow, &begun, BPF_NOEXIST);
+		return to_peer(FAILED_OPEN);
+	}
+	known = bpf_map_lookup_elem(&clear_flows, &at->flow);
+	if (!known)
 		return drop(NO_SOCKET);
-	return to_peer(FAILED_OPEN);
+	if (*known == ANSWERED)
+		return to_peer(FAILED_OPEN);
+	if (set->protected_is_destination)
+		return drop(NO_SOCKET);
+	if (syn_ack == 0x12) {
+		bpf_map_update_elem(&clear_flows, &at->flow, &answered, BPF_ANY);
+		return to_peer(FAILED_OPEN);
+	}
+	/* A closed port's answer: a RST without payload. */
+	if (flags & 0x04 && at->transport_len == (__u32)(at->transport[12] >> 4) * 4)
+		return to_peer(FAILED_OPEN);
+	return drop(NO_SOCKET);
 }
 
 INLINE int protected_tcp(struct xdp_md *ctx, struct found *at, const void *end,

@@ -51,6 +51,13 @@ impl Bench {
         self.filter.set_policy(&policy).unwrap();
     }
 
+    /// From now on the same maps see what comes in by the other port.
+    fn be(&mut self, side: PortSide) {
+        self.filter.protected_is_destination = side != PortSide::Plain;
+        self.filter.plain = side == PortSide::Plain;
+        self.set_policy(self.policy);
+    }
+
     fn bind(&mut self, bound: bool) {
         use std::os::fd::AsRawFd;
         if bound {
@@ -541,6 +548,23 @@ fn fail_open_passes_new_connections_only() {
         assert_eq!(bench.run(&server.tcp_with(1001, 80, ACK, &[])), XdpCounter::NoSocket);
         let new = bench.run(&server.tcp_with(1002, 80, SYN, &foreign_option));
         assert_eq!(new, XdpCounter::FailedOpen);
+        let unanswered = bench.run(&server.tcp_with(1002, 80, ACK, &[]));
+        assert_eq!(unanswered, XdpCounter::NoSocket, "the server has not agreed");
+        let client = to_client(ip);
+        bench.be(PortSide::Plain);
+        // The SYN of 1002 may be forged, on a live ciphered connection: its server sends data and
+        // ACKs, in clear, but no SYN-ACK. A RST refuses, and carries nothing.
+        assert_eq!(bench.run(&client.tcp_with(80, 1002, ACK, &[])), XdpCounter::NoSocket);
+        assert_eq!(bench.run(&client.tcp_with(80, 1002, RST | ACK, &[])), XdpCounter::NoSocket);
+        assert_eq!(bench.run(&client.tcp_with(80, 1003, SYN | ACK, &[])), XdpCounter::NoSocket);
+        let refused = bench.run(&client.bare_tcp(80, 1002, RST | ACK));
+        assert_eq!(refused, XdpCounter::FailedOpen);
+        let answer = bench.run(&client.tcp_with(80, 1002, SYN | ACK, &[]));
+        assert_eq!(answer, XdpCounter::FailedOpen);
+        assert_eq!(bench.run(&client.tcp_with(80, 1002, ACK, &[])), XdpCounter::FailedOpen);
+        bench.be(PortSide::Cipher);
+        let again = bench.run(&server.tcp_with(1002, 80, SYN, &[]));
+        assert_eq!(again, XdpCounter::FailedOpen, "and a SYN changes nothing more");
         assert_eq!(bench.run(&server.tcp_with(1002, 80, ACK, &[])), XdpCounter::FailedOpen);
         assert_eq!(bench.run(&server.tcp_with(1002, 80, ACK, &tag)), XdpCounter::NoSocket);
         assert_eq!(bench.run(&server.udp(1088, 1088)), XdpCounter::NoSocket);

@@ -10,6 +10,7 @@ pub(super) enum Ip {
 }
 
 pub(super) const SYN: u8 = 0x02;
+pub(super) const RST: u8 = 0x04;
 pub(super) const ACK: u8 = 0x10;
 
 /// Everything below the transport header.
@@ -108,6 +109,16 @@ impl Below {
         segment.extend([(5 + options.len() as u8 / 4) << 4, flags, 0, 0, 0, 0, 0, 0]);
         segment.extend(options);
         segment.extend(b"hi");
+        self.packet(6, &segment)
+    }
+
+    /// Without payload.
+    pub(super) fn bare_tcp(&self, source: u16, destination: u16, flags: u8) -> Vec<u8> {
+        let mut segment = Vec::new();
+        segment.extend(source.to_be_bytes());
+        segment.extend(destination.to_be_bytes());
+        segment.extend([0; 8]);
+        segment.extend([5 << 4, flags, 0, 0, 0, 0, 0, 0]);
         self.packet(6, &segment)
     }
 
