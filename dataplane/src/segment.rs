@@ -83,8 +83,8 @@ pub(crate) fn pass_clear(
     frame: &mut Frame,
     segment: &Segment,
 ) -> Result<Verdict, DropReason> {
-    // Our options never reach the plain side, in any state (hazard 32).
-    if segment.side == PortSide::Cipher && segment.options.ours_span.is_some() {
+    // Our options pass in clear to neither side, in any state (hazard 32, M2.5).
+    if segment.options.ours_span.is_some() {
         return Err(DropReason::OptionMisplaced);
     }
     let checksum = received_checksum(worker, segment.side);

@@ -82,6 +82,7 @@ pub struct ServiceTable {
     lengths_v4: Vec<u8>,
     lengths_v6: Vec<u8>,
     entries: HashMap<Prefix, Vec<(PortSet, ServiceId, Policy)>>,
+    retired: Option<Box<ServiceTable>>,
 }
 
 impl ServiceTable {
@@ -113,9 +114,27 @@ impl ServiceTable {
         Ok(table)
     }
 
+    /// Adds services that are protected no longer: what no other service covers of them passes as
+    /// with [`Policy::Off`], but for sessions that began in cipher, which go on in cipher.
+    ///
+    /// # Errors
+    /// As [`ServiceTable::new`].
+    pub fn with_retired(mut self, services: &[Service]) -> Result<Self, ServiceError> {
+        self.retired =
+            if services.is_empty() { None } else { Some(Box::new(Self::new(services)?)) };
+        Ok(self)
+    }
+
     /// The service that `server:port` belongs to; `None`: not ours.
     #[must_use]
     pub fn lookup(&self, server: IpAddr, port: u16) -> Option<(ServiceId, Policy)> {
+        self.lookup_live(server, port).or_else(|| {
+            let (id, _) = self.retired.as_ref()?.lookup_live(server, port)?;
+            Some((id, Policy::Off))
+        })
+    }
+
+    fn lookup_live(&self, server: IpAddr, port: u16) -> Option<(ServiceId, Policy)> {
         let lengths = if server.is_ipv4() { &self.lengths_v4 } else { &self.lengths_v6 };
         lengths.iter().find_map(|&len| {
             let found = self.entries.get(&prefix(server, len))?;
@@ -194,5 +213,22 @@ mod tests {
             ServiceTable::new(&[service(0, "1.2.3.4", 33, PortSet::All, Policy::Off)]).is_err()
         );
         assert!(ServiceTable::default().is_empty());
+    }
+
+    #[test]
+    fn retired_services_are_off_where_nothing_else_covers_them() {
+        let only = |port| PortSet::Ranges(vec![(port, port)]);
+        let table = ServiceTable::new(&[service(0, "10.0.2.0", 24, only(80), Policy::Require)])
+            .unwrap()
+            .with_retired(&[
+                service(0, "10.0.2.10", 32, PortSet::All, Policy::Require),
+                service(1, "10.0.0.0", 8, only(443), Policy::Prefer),
+            ])
+            .unwrap();
+        let at = |a: &str, p| table.lookup(a.parse().unwrap(), p).map(|(_, policy)| policy);
+        assert_eq!(at("10.0.2.10", 80), Some(Policy::Require), "a longer prefix opens no hole");
+        assert_eq!(at("10.0.2.10", 22), Some(Policy::Off));
+        assert_eq!(at("10.9.9.9", 443), Some(Policy::Off));
+        assert_eq!(at("10.9.9.9", 80), None);
     }
 }

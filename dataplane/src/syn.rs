@@ -3,7 +3,7 @@
 
 use std::hash::Hasher;
 
-use sekisho_port::{Frame, PortSide};
+use sekisho_port::Frame;
 use sekisho_session::{Direction, InsertError, Session, SessionId, State, Time};
 use sekisho_wire::{L2Header, MssRule, RequestOption, Rewrite, SekishoOption};
 
@@ -64,9 +64,9 @@ fn request_id(worker: &Worker, segment: &Segment) -> u64 {
     hasher.finish().max(1)
 }
 
-/// Unprotected by policy; a request that the client made all the same does not reach the server.
+/// Unprotected by policy; a request that somebody made all the same does not go on.
 fn off(worker: &mut Worker, frame: &mut Frame, segment: &Segment) -> Result<Verdict, DropReason> {
-    if segment.side == PortSide::Cipher && segment.options.ours_span.is_some() {
+    if segment.options.ours_span.is_some() {
         let strip = Rewrite::strip(worker.config.options);
         rewrite::handshake(frame, segment, &strip, &worker.counters)?;
         worker.counters.tallies().passed_clear.add(1);

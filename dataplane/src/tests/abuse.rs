@@ -5,7 +5,9 @@ use sekisho_port::PortSide;
 use super::harness::*;
 use super::policy::tag_option;
 use super::segments::*;
-use crate::{CloseCause, DropReason, Event, Policy};
+use crate::{
+    CloseCause, Command, DropReason, Event, Policy, PortSet, Service, ServiceId, ServiceTable,
+};
 
 /// The SYN of another client as it comes from its agent: `sealed` with another source port.
 fn of_port(sealed: &[u8], port: u16) -> Vec<u8> {
@@ -124,4 +126,46 @@ fn a_forged_refusal_does_not_take_the_place_of_the_answer() {
     assert_eq!(pair.gateway.abort(&name, CloseCause::Operator).len(), 1);
     pair.agent.abort(&pair.agent_name.unwrap(), CloseCause::Operator);
     pair.finish();
+}
+
+#[test]
+fn a_session_of_a_service_that_is_taken_away_goes_on_in_cipher() {
+    let mut pair = Pair::synced();
+    let retired = Service {
+        id: ServiceId(0),
+        address: "10.0.2.10".parse().unwrap(),
+        prefix_len: 32,
+        ports: PortSet::All,
+        policy: Policy::Require,
+    };
+    let table = ServiceTable::default().with_retired(&[retired]).unwrap();
+    let table = std::sync::Arc::new(table);
+    pair.gateway.command(Command::Services(table.clone()));
+    pair.agent.command(Command::Services(table));
+    assert_eq!(pair.down(&pair.server_data(0, 0, CANARY)).remove(0).payload(), CANARY);
+    assert_eq!(pair.up(&pair.client_data(0, 0, CANARY)).remove(0).payload(), CANARY);
+    // New connections pass as they are.
+    let mut syn = pair.syn(5);
+    syn.src.set_port(9);
+    let syn = syn.build();
+    assert_eq!(pair.gateway.take(PortSide::Cipher, &syn), [(PortSide::Plain, syn)]);
+    pair.finish();
+}
+
+#[test]
+fn options_of_ours_from_the_plain_side_never_reach_the_network() {
+    for policy in [Policy::Off, Policy::Prefer] {
+        let mut pair = Pair::with(policy, v4());
+        let syn = pair.syn(CLIENT_ISN).build();
+        assert_eq!(pair.gateway.take(PortSide::Cipher, &syn).len(), 1);
+        let forged = pair.syn_ack(CLIENT_ISN, SERVER_ISN).options(&tag_option()).build();
+        pair.gateway.refuses(PortSide::Plain, &forged, DropReason::OptionMisplaced);
+        let forged = pair.server_data(0, 0, b"x").options(&tag_option()).build();
+        pair.gateway.refuses(PortSide::Plain, &forged, DropReason::OptionMisplaced);
+    }
+    // An application's own request is taken off where the service is off.
+    let mut pair = Pair::with(Policy::Off, v4());
+    let asked = Pair::new().seal_up(&pair.syn(CLIENT_ISN)).remove(0).bytes;
+    let out = one(PortSide::Cipher, pair.agent.take(PortSide::Plain, &asked));
+    assert_eq!(out.ours(), None);
 }
