@@ -24,8 +24,9 @@ use crate::{control, timers};
 pub const BURST: usize = 64;
 /// MTU that native XDP with 4 KiB frames takes at most (design: ports); larger ones are cut to it.
 pub const MAX_MTU: u16 = 3400;
-/// Commands carried out per turn: control must not starve the rings.
-const COMMANDS: usize = 64;
+/// Commands carried out per turn: control must not starve the rings, and each frame of a turn may
+/// have been worth one.
+const COMMANDS: usize = 4 * BURST;
 
 /// Everything that one worker thread owns but its rings of frames.
 pub struct Worker {

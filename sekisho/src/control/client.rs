@@ -59,6 +59,10 @@ impl ClientEnd {
         self.delivery.ignored()
     }
 
+    pub(super) fn forget_pins(&mut self) {
+        self.pinned.clear();
+    }
+
     pub(super) fn settle(&mut self, board: &mut Board) {
         while let Some(output) = self.delivery.poll() {
             self.on_delivery(output, board);

@@ -207,6 +207,13 @@ impl Control {
         }
     }
 
+    /// Services have other numbers from now on: what the KDC says of each is told anew.
+    pub fn forget_pins(&mut self) {
+        if let End::Client(end) = &mut self.end {
+            end.forget_pins();
+        }
+    }
+
     fn on_closed(&mut self, session: &SessionRef, generation: u32, cause: CloseCause, now: u64) {
         // A later session of the same addresses and ISN may have taken the name already.
         if self.board.owners.get(session).is_none_or(|owner| owner.generation != generation) {

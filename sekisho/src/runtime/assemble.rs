@@ -19,7 +19,8 @@ use sekisho_port::{AfXdpIo, FilterPolicy, ModeChoice, PortPairConfig, PortSide};
 use sekisho_session::limits::SETUP_MARGIN;
 use sekisho_session::{FlowHasher, Timeouts};
 
-use super::{StartError, services};
+use super::StartError;
+use super::services::Services;
 use crate::control::{ClientEnd, GatewayEnd};
 
 /// Messages that the ring to and the ring from each worker hold.
@@ -55,7 +56,7 @@ pub(super) fn ports(node: &NodeConfig, role: Role) -> PortPairConfig {
             option_kind: node.options.kind,
             option_exid: node.options.exid,
         },
-        services: services::for_ports(&node.services),
+        services: Services::new(&node.services).for_ports(),
     }
 }
 
@@ -68,7 +69,7 @@ pub(super) fn worker_config(
     role: Role,
     mtu: u32,
 ) -> Result<WorkerConfig, StartError> {
-    let table = Arc::new(services::table(&services::for_workers(&node.services)));
+    let table = Arc::new(Services::new(&node.services).table());
     let mut config = WorkerConfig::new(role, table, FlowHasher::new(&random()?));
     config.options = sekisho_wire::OptionCodes { kind: node.options.kind, exid: node.options.exid };
     config.kdp_port = node.delivery.port;

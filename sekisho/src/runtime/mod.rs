@@ -4,6 +4,7 @@
 //! frame pass unfiltered, turn until a signal ends them, and take everything down again.
 
 mod assemble;
+mod backlog;
 pub(crate) mod counted;
 mod kdc_link;
 mod kdc_links;
@@ -14,7 +15,6 @@ mod services;
 mod signals;
 mod snapshot;
 
-use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -26,6 +26,7 @@ use sekisho_port::{PortPair, PortSide, Waiter};
 use crate::admin::AdminServer;
 use crate::control::{Control, End};
 use crate::metrics::Exporter;
+use backlog::Backlog;
 use kdc_links::KdcLinks;
 pub use node::LoopError;
 use node::{Node, Phase, Reloads};
@@ -106,8 +107,8 @@ fn run(config: Config, path: &Path, end: End, kdc: KdcLinks) -> Result<(), Start
     let workers = spawn(specs, clock, Some(waiter.doorbell()))?;
 
     let mut node = Node {
-        services: services::for_workers(&node.services),
-        backlog: workers.iter().map(|_| VecDeque::new()).collect(),
+        services: services::Services::new(&node.services),
+        backlog: Backlog::new(workers.len()),
         config,
         path: path.to_owned(),
         control: Control::new(end),

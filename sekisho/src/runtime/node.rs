@@ -1,21 +1,22 @@
 //! The control loop of a gateway or client agent: one thread that turns between worker events,
 //! KDC sockets, timers, signals and questions. Owns the turn; decisions are `control`'s.
 
-use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crossbeam::channel::Receiver;
 use sekisho_config::Config;
-use sekisho_dataplane::{Clock, Command, Policy, Service, ServiceId, WorkerHandle};
+use sekisho_dataplane::{Clock, Command, ServiceId, WorkerHandle};
 use sekisho_port::{PortControl, PortSide, Waiter};
 use sekisho_session::State;
 
+use super::StartError;
+use super::backlog::Backlog;
 use super::kdc_links::KdcLinks;
 use super::query::{PAGE, Query};
+use super::services::Services;
 use super::signals::Signals;
-use super::{StartError, services};
 use crate::control::{Control, Effect};
 
 /// Longest sleep of the control loop.
@@ -26,8 +27,6 @@ const EVENTS_PER_TURN: usize = 256;
 const DRAIN: Duration = Duration::from_secs(5);
 /// Pause between two looks at the ports.
 const TEND: u64 = 1_000_000_000;
-/// Commands kept for a worker whose ring is full; beyond it the worker is held for dead.
-const BACKLOG_MAX: usize = 1 << 20;
 
 /// What the node is doing.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -47,10 +46,10 @@ pub(super) struct Node {
     pub(super) path: PathBuf,
     pub(super) control: Control,
     pub(super) workers: Vec<WorkerHandle>,
-    pub(super) backlog: Vec<VecDeque<Command>>,
+    pub(super) backlog: Backlog,
     pub(super) ports: PortControl,
     pub(super) kdc: KdcLinks,
-    pub(super) services: Vec<Service>,
+    pub(super) services: Services,
     pub(super) signals: Signals,
     pub(super) queries: Receiver<Query>,
     pub(super) clock: Clock,
@@ -156,31 +155,21 @@ impl Node {
     }
 
     pub(super) fn queue(&mut self, worker: u16, command: Command) {
-        if let Some(queue) = self.backlog.get_mut(usize::from(worker)) {
-            queue.push_back(command);
-        }
+        self.backlog.push(worker, command);
     }
 
-    /// Every worker gets its queued commands in order; what its ring does not take waits here.
     fn hand_over(&mut self) -> Result<(), LoopError> {
-        for (worker, queue) in self.workers.iter().zip(&mut self.backlog) {
-            while let Some(command) = queue.pop_front() {
-                if let Err(command) = worker.send(command) {
-                    queue.push_front(command);
-                    break;
-                }
-            }
-            if queue.len() > BACKLOG_MAX {
-                return Err(LoopError::WorkerStuck(worker.index()));
-            }
-        }
-        Ok(())
+        let workers = &self.workers;
+        self.backlog
+            .hand_over(|worker, command| match workers.get(worker) {
+                Some(worker) => worker.send(command),
+                None => Ok(()),
+            })
+            .map_err(LoopError::WorkerStuck)
     }
 
     fn pin(&mut self, id: ServiceId) {
-        let service = self.services.iter_mut().find(|service| service.id == id);
-        if let Some(service) = service.filter(|service| service.policy == Policy::Prefer) {
-            service.policy = Policy::Require;
+        if self.services.pin(id) {
             tracing::info!(service = id.0, "the KDC requires cipher for this service; pinned");
             self.publish_services();
         }
@@ -188,10 +177,8 @@ impl Node {
 
     /// Hands the present service table to every worker.
     pub(super) fn publish_services(&mut self) {
-        let table = Arc::new(services::table(&self.services));
-        for queue in &mut self.backlog {
-            queue.push_back(Command::Services(table.clone()));
-        }
+        let table = Arc::new(self.services.table());
+        self.backlog.push_to_all(|| Command::Services(table.clone()));
     }
 
     /// About once a second: passes the link's state through and looks whose program is attached.
@@ -234,9 +221,7 @@ impl Node {
         };
         tracing::info!("stopping: no new sessions, {} s for those there are", DRAIN.as_secs());
         self.phase = Phase::Draining { until };
-        for queue in &mut self.backlog {
-            queue.push_back(Command::Drain);
-        }
+        self.backlog.push_to_all(|| Command::Drain);
     }
 
     fn is_finished(&self, now: u64) -> Result<bool, LoopError> {
@@ -244,7 +229,7 @@ impl Node {
             return Err(LoopError::WorkerDied(dead.index()));
         }
         let Phase::Draining { until } = self.phase else { return Ok(false) };
-        let handed_over = self.backlog.iter().all(VecDeque::is_empty);
+        let handed_over = self.backlog.is_empty();
         Ok(now >= until || (handed_over && self.live_sessions() == 0))
     }
 
@@ -274,7 +259,7 @@ impl Node {
             .control
             .next_deadline()
             .map_or(TURN_MAX, |at| Duration::from_nanos(at.saturating_sub(now)));
-        let waiting = self.backlog.iter().any(|queue| !queue.is_empty());
+        let waiting = !self.backlog.is_empty();
         // A full ring empties within a worker's turn; nobody rings when it does.
         let timeout = if waiting { Duration::from_millis(1) } else { until.min(TURN_MAX) };
         let mut sources: Vec<_> = self.kdc.interests().collect();

@@ -3,9 +3,9 @@
 
 use sekisho_config::{Change, Config};
 
+use super::assemble;
 use super::kdc_links::KdcLinks;
 use super::node::Node;
-use super::{assemble, services};
 
 impl Node {
     /// Reads the configuration again and applies what differs.
@@ -41,10 +41,10 @@ impl Node {
         match change {
             Change::Services { now, .. } => {
                 // More is protected in between, never less: workers refuse what they do not know yet.
-                self.ports
-                    .update_services(&services::for_ports(now))
-                    .map_err(|error| error.to_string())?;
-                self.services = services::for_workers(now);
+                let next = self.services.reloaded(now);
+                self.ports.update_services(&next.for_ports()).map_err(|error| error.to_string())?;
+                self.services = next;
+                self.control.forget_pins();
                 self.publish_services();
             }
             Change::KdcAccess(access) => {

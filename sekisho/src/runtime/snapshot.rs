@@ -127,7 +127,7 @@ impl Node {
     fn service_rows(&self) -> Vec<ServiceStatus> {
         let configured =
             self.config.node().map(|node| node.services.as_slice()).unwrap_or_default();
-        let effective = self.services.iter().map(|service| match service.policy {
+        let effective = self.services.current().iter().map(|service| match service.policy {
             Policy::Require => "require",
             Policy::Prefer => "prefer",
             Policy::Off => "off",
