@@ -39,8 +39,9 @@ pub const BENCHMARKS: [Benchmark; 4] = [
         name: "forward",
         about: "One iperf3 TCP stream between network namespaces over veth, client → agent → router \
                 → gateway → server, every process and the KDC on this machine's cores, workers \
-                adaptive. `small`: segments of 88 octets, counted at the router. `gateway-busy`: busy \
-                time of the gateway's worker per packet meanwhile, system calls included. Medians of \
+                adaptive. `small`: segments of 88 octets, counted at the router. `gateway-on-core`: time \
+                that the gateway's worker was on a core per packet meanwhile, system calls included, \
+                and with them what veth does in the sender's context. Medians of \
                 three rounds in turns.",
         needs_root: true,
         run: forward::run,

@@ -21,6 +21,9 @@ const STOP_LIMIT: Duration = Duration::from_secs(15);
 /// A path carries a connection within this time after a switch.
 const CARRY_LIMIT: Duration = Duration::from_secs(10);
 
+/// Name of the gateway's first worker thread.
+const GATEWAY_THREAD: &str = "sekisho-w0";
+
 /// What stands in the two boxes between client and server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
@@ -44,13 +47,14 @@ impl Way {
     }
 }
 
-/// Frames that a box has moved, both directions, and the time its thread was busy with them.
+/// What a box has done since its program was put in place.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Work {
-    /// Frames.
+    /// Frames moved, both directions.
     pub packets: u64,
-    /// Nanoseconds.
-    pub busy: u64,
+    /// Nanoseconds that the thread which moves them was on a core: its system calls are in it, other
+    /// threads that pushed it off the core are not.
+    pub on_core: u64,
 }
 
 /// The lab, with one of the ways in place.
@@ -114,22 +118,24 @@ impl Path {
         self.wait_carries()
     }
 
-    /// What the gateway's box has moved since it was put in place; nothing is known of bridges.
+    /// What the gateway's box has done; nothing is known of bridges.
     ///
     /// # Errors
     /// The gateway does not answer.
-    pub fn work_at_gateway(&self) -> BenchResult<Work> {
+    pub fn work_at_gateway(&mut self) -> BenchResult<Work> {
         match self.way {
             Way::Direct => Ok(Work::default()),
-            Way::Bare => Ok(self.bare.last().map(Forwarder::work).unwrap_or_default()),
+            Way::Bare => {
+                let packets = self.bare.last().map(Forwarder::packets).unwrap_or_default();
+                let on_core = time_on_core(std::process::id(), Place::Gateway.thread())?;
+                Ok(Work { packets, on_core })
+            }
             Way::Chain => {
                 let status = self.chain.status(Node::Gateway)?;
-                let number = |path: &str| status.pointer(path).and_then(serde_json::Value::as_u64);
-                let packets =
-                    [number("/ports/cipher/rx_packets"), number("/ports/plain/rx_packets")];
-                let packets = packets.into_iter().flatten().sum();
-                let busy = number("/workers/0/busy_nanoseconds").unwrap_or_default();
-                Ok(Work { packets, busy })
+                let received = |side: &str| status["ports"][side]["rx_packets"].as_u64();
+                let packets = [received("cipher"), received("plain")].into_iter().flatten().sum();
+                let process = self.chain.process(Node::Gateway)?.id();
+                Ok(Work { packets, on_core: time_on_core(process, GATEWAY_THREAD)? })
             }
         }
     }
@@ -192,6 +198,21 @@ impl Path {
         })?;
         Ok(())
     }
+}
+
+/// Nanoseconds that a thread, found by its name, has spent on a core.
+fn time_on_core(process: u32, thread: &str) -> BenchResult<u64> {
+    let tasks = format!("/proc/{process}/task");
+    let unknown = |source| BenchError::Io { what: format!("read {tasks}"), source };
+    for task in std::fs::read_dir(&tasks).map_err(unknown)?.flatten() {
+        let read = |file: &str| std::fs::read_to_string(task.path().join(file));
+        if read("comm").is_ok_and(|name| name.trim_end() == thread) {
+            let text = read("schedstat").map_err(unknown)?;
+            let first = text.split_whitespace().next().and_then(|word| word.parse().ok());
+            return first.ok_or_else(|| BenchError::Invalid(format!("schedstat says {text}")));
+        }
+    }
+    Err(BenchError::Invalid(format!("process {process} has no thread {thread}")))
 }
 
 /// The same services as in the chain's configuration files.

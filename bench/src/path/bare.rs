@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sekisho_port::{
     AfXdpIo, FilterPolicy, Frame, ModeChoice, PacketIo, PortControl, PortPair, PortPairConfig,
@@ -13,7 +13,6 @@ use sekisho_port::{
 use sekisho_tests::lab::chain::{Chain, Node};
 use sekisho_tests::lab::topology::{CIPHER, PLAIN};
 
-use super::Work;
 use crate::{BenchError, BenchResult};
 
 /// Frames and ring slots: the defaults of the gateway's configuration.
@@ -42,6 +41,14 @@ impl Place {
         }
     }
 
+    /// Name of the forwarder's thread.
+    pub(super) fn thread(self) -> &'static str {
+        match self {
+            Self::Agent => "bare-agent",
+            Self::Gateway => "bare-gateway",
+        }
+    }
+
     fn servers_behind(self) -> PortSide {
         match self {
             Self::Agent => PortSide::Cipher,
@@ -54,7 +61,6 @@ impl Place {
 struct Shared {
     stop: AtomicBool,
     packets: AtomicU64,
-    busy: AtomicU64,
 }
 
 /// A running forwarder.
@@ -94,18 +100,15 @@ impl Forwarder {
         let shared = Arc::new(Shared::default());
         let seen = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
-            .name(format!("bare-{place:?}"))
+            .name(place.thread().to_owned())
             .spawn(move || run(io, waiter, &seen))
             .map_err(|source| BenchError::Io { what: "start a forwarder".to_owned(), source })?;
         Ok(Self { shared, bell, thread: Some(thread), control: Some(control) })
     }
 
-    /// What it has done so far.
-    pub(super) fn work(&self) -> Work {
-        Work {
-            packets: self.shared.packets.load(Ordering::Relaxed),
-            busy: self.shared.busy.load(Ordering::Relaxed),
-        }
+    /// Frames moved so far.
+    pub(super) fn packets(&self) -> u64 {
+        self.shared.packets.load(Ordering::Relaxed)
     }
 
     /// Stops it and gives the ports back.
@@ -141,11 +144,8 @@ fn run(mut io: AfXdpIo, mut waiter: Waiter, shared: &Shared) -> AfXdpIo {
     let mut burst = Vec::with_capacity(BURST);
     let mut idle = 0;
     while !shared.stop.load(Ordering::Acquire) {
-        let started = Instant::now();
         let moved = turn(&mut io, &mut burst);
         if moved > 0 {
-            let busy = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            shared.busy.fetch_add(busy, Ordering::Relaxed);
             shared.packets.fetch_add(moved, Ordering::Relaxed);
             idle = 0;
             continue;
