@@ -40,14 +40,13 @@ impl Backlog {
     ///
     /// # Errors
     /// The first worker that has not taken any for too long.
-    #[allow(clippy::result_large_err)] // The command goes back as it came, frame and all.
     pub(super) fn hand_over(
         &mut self,
-        mut send: impl FnMut(usize, Command) -> Result<(), Command>,
+        mut send: impl FnMut(usize, Command) -> Option<Command>,
     ) -> Result<(), u16> {
         for (worker, queue) in self.queues.iter_mut().enumerate() {
             while let Some(command) = queue.pop_front() {
-                if let Err(command) = send(worker, command) {
+                if let Some(command) = send(worker, command) {
                     queue.push_front(command);
                     break;
                 }
@@ -83,13 +82,13 @@ mod tests {
         backlog.push(0, datagram());
         backlog.push(7, Command::Drain);
         let mut sent = Vec::new();
-        let refuse = |_, command| Err(command);
+        let refuse = |_, command| Some(command);
         backlog.hand_over(refuse).unwrap();
         assert!(!backlog.is_empty());
         backlog
             .hand_over(|worker, command| {
                 sent.push((worker, format!("{command:?}")));
-                Ok(())
+                None
             })
             .unwrap();
         assert!(backlog.is_empty());
@@ -104,10 +103,10 @@ mod tests {
         }
         backlog.push(0, Command::Drain);
         assert_eq!(backlog.queues[0].len(), DATAGRAMS_UP_TO + 1);
-        assert_eq!(backlog.hand_over(|_, command| Err(command)), Ok(()));
+        assert_eq!(backlog.hand_over(|_, command| Some(command)), Ok(()));
         for _ in 0..=MOST {
             backlog.push(0, Command::Drain);
         }
-        assert_eq!(backlog.hand_over(|_, command| Err(command)), Err(0));
+        assert_eq!(backlog.hand_over(|_, command| Some(command)), Err(0));
     }
 }

@@ -161,10 +161,7 @@ impl Node {
     fn hand_over(&mut self) -> Result<(), LoopError> {
         let workers = &self.workers;
         self.backlog
-            .hand_over(|worker, command| match workers.get(worker) {
-                Some(worker) => worker.send(command),
-                None => Ok(()),
-            })
+            .hand_over(|worker, command| workers.get(worker)?.send(command).err())
             .map_err(LoopError::WorkerStuck)
     }
 
