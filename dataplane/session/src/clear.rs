@@ -153,15 +153,21 @@ impl ClearTable {
     ) -> bool {
         let Some(slot) = self.find(self.hasher.hash(flow), flow) else { return false };
         let entry = &mut self.slots[slot as usize];
+        if rst {
+            entry.flags |= RST;
+            entry.flags &= !BOTH_SEEN;
+        } else {
+            entry.flags |= SEEN << direction.index();
+            if entry.is_established() {
+                // Both ends go on talking: the RST was forged, or not where its receiver takes it.
+                entry.flags &= !RST;
+            }
+        }
         if !entry.is_ending() {
             entry.since = Tick::at(now);
         }
-        entry.flags |= SEEN << direction.index();
         if fin {
             entry.flags |= FIN << direction.index();
-        }
-        if rst {
-            entry.flags |= RST;
         }
         true
     }
@@ -307,5 +313,25 @@ mod tests {
         assert_eq!(table.expire(&timeouts, seconds(20), 4), 2);
         assert_eq!(table.expire(&timeouts, seconds(9_000), 4), 0);
         assert_eq!(table.len(), 2);
+    }
+
+    #[test]
+    fn a_reset_that_neither_end_heeds_ends_nothing() {
+        let timeouts = Timeouts {
+            setup: Duration::from_secs(15),
+            idle: Duration::from_secs(100),
+            linger: Duration::from_secs(10),
+        };
+        let mut table = table(2);
+        for port in [1, 2] {
+            table.insert(&flow(port), true, seconds(0)).unwrap();
+            assert!(table.pass(&flow(port), UP, false, true, seconds(1)));
+            // What was under way comes late, and proves nothing.
+            assert!(table.pass(&flow(port), DOWN, false, false, seconds(1)));
+        }
+        assert!(table.pass(&flow(1), UP, false, false, seconds(2)));
+        assert!(table.pass(&flow(2), UP, false, true, seconds(2)));
+        assert_eq!(table.expire(&timeouts, seconds(14), 2), 1);
+        assert!(table.pass(&flow(1), DOWN, false, false, seconds(50)));
     }
 }
