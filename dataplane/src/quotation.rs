@@ -3,7 +3,7 @@
 //!
 //! The packet that a router or host of the plain side complains of was opened here. Quoted as it
 //! was, up to 548 octets of its payload (1232 in IPv6) would leave in clear; and anybody on the
-//! path can have it quoted, since nothing protects a TTL.
+//! path can have it quoted, since nothing protects a TTL (M7.19).
 
 use sekisho_port::Frame;
 use sekisho_wire::{FrameView, IcmpView, IpKind, checksum, parse_frame};
