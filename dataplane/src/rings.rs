@@ -49,6 +49,13 @@ impl WorkerEnd {
         !self.events.is_full()
     }
 
+    /// Room for an event that anybody can cause at will? A quarter of the ring is kept for those
+    /// that belong to sessions.
+    pub(crate) fn has_room_to_spare(&self) -> bool {
+        let capacity = self.events.capacity();
+        self.events.len() < capacity - capacity / 4
+    }
+
     /// False, and the event is gone, if the ring is full.
     pub(crate) fn push(&mut self, event: Event) -> bool {
         self.pushed = true;

@@ -154,9 +154,10 @@ impl Worker {
         self.late_events.is_empty() && self.control.has_room()
     }
 
-    /// Tells control, or not: false if the ring is full.
+    /// Tells control of what anybody may have sent, or not: false if the ring is about full.
     pub(crate) fn push_event(&mut self, event: Event) -> bool {
-        let pushed = self.has_event_room() && self.control.push(event);
+        let room = self.has_event_room() && self.control.has_room_to_spare();
+        let pushed = room && self.control.push(event);
         self.counters.tallies().events.add(u64::from(pushed));
         pushed
     }

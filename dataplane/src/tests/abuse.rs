@@ -169,3 +169,17 @@ fn options_of_ours_from_the_plain_side_never_reach_the_network() {
     let out = one(PortSide::Cipher, pair.agent.take(PortSide::Plain, &asked));
     assert_eq!(out.ours(), None);
 }
+
+#[test]
+fn a_flood_of_datagrams_leaves_room_for_the_events_of_sessions() {
+    let mut pair = Pair::new();
+    let datagram = super::policy::datagram(pair.client, pair.server, 1088, 1088, b"garbage");
+    for _ in 0..200 {
+        pair.gateway.take(PortSide::Cipher, &datagram);
+    }
+    assert!(pair.gateway.dropped(DropReason::EventRingFull) > 0);
+    assert!(pair.up(&pair.syn(CLIENT_ISN)).is_empty());
+    let events = pair.gateway.events();
+    assert!(matches!(events.last(), Some(Event::Request { .. })));
+    assert_eq!(events.len(), 48 + 1);
+}
