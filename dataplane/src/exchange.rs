@@ -141,6 +141,7 @@ impl ExchangePort {
     }
 
     /// Frames handed over whose exchange has not come back.
+    #[cfg(debug_assertions)]
     pub(crate) fn outstanding(&self) -> usize {
         self.peers.iter().flatten().map(|peer| peer.outstanding).sum()
     }
