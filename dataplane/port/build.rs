@@ -4,10 +4,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, exit};
 
 const SOURCE: &str = "bpf/sekisho.bpf.c";
+/// Included by it.
+const INCLUDED: [&str; 2] = ["bpf/walk.h", "bpf/icmp.h"];
 const PACKAGES: &str = "clang libelf-dev zlib1g-dev linux-libc-dev";
 
 fn main() {
     println!("cargo:rerun-if-changed={SOURCE}");
+    for header in INCLUDED {
+        println!("cargo:rerun-if-changed={header}");
+    }
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=CLANG");
 

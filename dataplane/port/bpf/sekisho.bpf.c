@@ -4,7 +4,8 @@
  * whether a frame goes to user space, straight to the peer port, or nowhere.
  *
  * It never returns XDP_PASS: the kernel's own stack sees nothing of these ports. Everything that
- * cannot be shown to be foreign or harmless is dropped and counted.
+ * cannot be shown to be foreign or harmless is dropped and counted. ICMP is judged by what it
+ * quotes, whatever its own addresses: see icmp.h.
  *
  * One object is loaded for each port; `xsks_map`, `tx_port`, `settings` and `counters` are its
  * own, the others are shared by both ports. The program needs no header of libbpf.
@@ -31,13 +32,13 @@ static long (*bpf_redirect_map)(void *map, __u64 key, __u64 flags) = (void *)51;
 #define IPV4_HEADER 20
 #define IPV6_HEADER 40
 #define IPV4_FRAGMENT 0x3fff /* more-fragments bit and offset */
+#define IPV4_FRAGMENT_OFFSET 0x1fff
+#define IPV6_FRAGMENT_OFFSET 0xfff8
 #define TCP_HEADER 20
 #define TCP_MAX_HEADER 60
 #define UDP_HEADER 8
 /* Extension headers walked before giving up; hosts send one or two. */
 #define MAX_EXTENSIONS 6
-
-#define ICMP_HEADER 8
 
 #define PROTO_HOP_BY_HOP 0
 #define PROTO_ICMP 1
@@ -48,6 +49,8 @@ static long (*bpf_redirect_map)(void *map, __u64 key, __u64 flags) = (void *)51;
 #define PROTO_AH 51
 #define PROTO_ICMPV6 58
 #define PROTO_DEST_OPTIONS 60
+#define FIRST_NEIGHBOUR_DISCOVERY 133 /* types of ICMPv6: router solicitation */
+#define LAST_NEIGHBOUR_DISCOVERY 136 /* neighbour advertisement */
 #define PROTO_MOBILITY 135
 #define PROTO_HIP 139
 #define PROTO_SHIM6 140
@@ -76,6 +79,8 @@ enum counter {
 	EXTENSION_HEADER,
 	OTHER_DROPPED,
 	WRONG_SIDE,
+	ICMP_QUOTE,
+	ICMP_HARD,
 	NO_SOCKET,
 	NO_PEER,
 	NO_SETTINGS,
@@ -239,6 +244,9 @@ INLINE int has_port(__u32 set, __u16 port)
 	return !ports || (ports->words[port / 64] >> (port % 64)) & 1;
 }
 
+#include "walk.h"
+#include "icmp.h"
+
 /*
  * What the network layer found. `expected` is the port set of the address that stands where the
  * protected address belongs on this port, `opposite` that of the other address.
@@ -246,10 +254,8 @@ INLINE int has_port(__u32 set, __u16 port)
 struct found {
 	__u32 expected;
 	__u32 opposite;
-	const __u8 *transport;
-	__u32 transport_len; /* by the IP header, and not beyond the frame */
+	struct part transport; /* its length is not beyond the frame */
 	__u32 protocol;
-	__u32 quotes; /* an ICMP error of the plain side about a protected address */
 	struct clear_flow flow; /* ports not filled in yet */
 };
 
@@ -277,63 +283,19 @@ INLINE int may_have_our_option(const __u8 *tcp, const void *end, const struct se
 }
 
 /*
- * An ICMP error quotes the packet that it is about, and on the plain side that packet was opened:
- * up to 548 octets of payload (1232 in IPv6) would cross in clear, in a packet whose own addresses
- * are a router's and a client's. Anybody on the path can ask for one: nothing protects the TTL.
- */
-INLINE int quotes_protected4(const __u8 *ip, const void *end)
-{
-	struct prefix4 source, destination;
-	const __u8 *icmp = ip + (ip[0] & 0x0f) * 4;
-	const __u8 *quoted = icmp + ICMP_HEADER;
-
-	if (ip[9] != PROTO_ICMP || (const void *)(quoted + IPV4_HEADER) > end)
-		return 0;
-	if (icmp[0] != 3 && icmp[0] != 4 && icmp[0] != 5 && icmp[0] != 11 && icmp[0] != 12)
-		return 0;
-	source.bits = destination.bits = 32;
-	__builtin_memcpy(source.address, quoted + 12, 4);
-	__builtin_memcpy(destination.address, quoted + 16, 4);
-	return port_set_of(&services4, &source) != UNPROTECTED ||
-	       port_set_of(&services4, &destination) != UNPROTECTED;
-}
-
-/* Types below 128 are errors (RFC 4443). A redirect (137) quotes too, behind its target and destination. */
-INLINE int quotes_protected6(const __u8 *ip, const void *end)
-{
-	struct prefix6 source, destination;
-	const __u8 *icmp = ip + IPV6_HEADER;
-	const __u8 *quoted = icmp + ICMP_HEADER;
-
-	if (ip[6] != PROTO_ICMPV6 || (const void *)(quoted + IPV6_HEADER) > end)
-		return 0;
-	source.bits = destination.bits = 128;
-	if (icmp[0] == 137) {
-		__builtin_memcpy(destination.address, icmp + 24, 16);
-		return port_set_of(&services6, &destination) != UNPROTECTED;
-	}
-	if (icmp[0] >= 128)
-		return 0;
-	__builtin_memcpy(source.address, quoted + 8, 16);
-	__builtin_memcpy(destination.address, quoted + 24, 16);
-	return port_set_of(&services6, &source) != UNPROTECTED ||
-	       port_set_of(&services6, &destination) != UNPROTECTED;
-}
-
-/*
  * `fail = open` and no socket: connections that begin now pass in clear until they end or the
  * gateway is back. Segments with our options, and all of connections that began before, do not.
  * A SYN alone begins nothing: anybody can send one with the addresses and ports of a live ciphered
  * connection, whose server answers it by an ACK, never by a SYN-ACK.
  */
-INLINE int fail_open(struct found *at, const void *end, const struct settings *set, __u16 expected,
-		     __u16 opposite)
+INLINE int fail_open(struct found *at, const __u8 *tcp, const struct settings *set,
+		     __u16 expected, __u16 opposite)
 {
-	__u8 begun = SYN_SEEN, answered = ANSWERED, flags = at->transport[13];
+	__u8 begun = SYN_SEEN, answered = ANSWERED, flags = tcp[13];
 	__u8 syn_ack = flags & 0x12;
 	__u8 *known;
 
-	if (may_have_our_option(at->transport, end, set))
+	if (may_have_our_option(tcp, at->transport.end, set))
 		return drop(NO_SOCKET);
 	at->flow.server_port = expected;
 	at->flow.client_port = opposite;
@@ -353,27 +315,27 @@ INLINE int fail_open(struct found *at, const void *end, const struct settings *s
 		return to_peer(FAILED_OPEN);
 	}
 	/* A closed port's answer: a RST without payload. */
-	if (flags & 0x04 && at->transport_len == (__u32)(at->transport[12] >> 4) * 4)
+	if (flags & 0x04 && at->transport.len == (__u64)(tcp[12] >> 4) * 4)
 		return to_peer(FAILED_OPEN);
 	return drop(NO_SOCKET);
 }
 
-INLINE int protected_tcp(struct xdp_md *ctx, struct found *at, const void *end,
-			 const struct settings *set)
+INLINE int protected_tcp(struct xdp_md *ctx, struct found *at, const struct settings *set)
 {
+	const __u8 *tcp = within(&at->transport, 0, TCP_HEADER);
 	__u32 queue = ctx->rx_queue_index;
 	__u16 source, destination, expected, opposite;
 
-	if (at->transport_len < TCP_HEADER || (const void *)(at->transport + TCP_HEADER) > end)
+	if (!tcp)
 		return drop(TRUNCATED);
-	source = (__u16)at->transport[0] << 8 | at->transport[1];
-	destination = (__u16)at->transport[2] << 8 | at->transport[3];
+	source = (__u16)tcp[0] << 8 | tcp[1];
+	destination = (__u16)tcp[2] << 8 | tcp[3];
 	expected = set->protected_is_destination ? destination : source;
 	opposite = set->protected_is_destination ? source : destination;
 
 	if (has_port(at->expected, expected)) {
 		if (set->fail_open && !bpf_map_lookup_elem(&xsks_map, &queue))
-			return fail_open(at, end, set, expected, opposite);
+			return fail_open(at, tcp, set, expected, opposite);
 		return to_user(ctx, TO_USER);
 	}
 	/* A protected server's segment that comes from where its clients are: forged or looped. */
@@ -383,34 +345,94 @@ INLINE int protected_tcp(struct xdp_md *ctx, struct found *at, const void *end,
 	return to_peer(TO_PEER);
 }
 
-INLINE int protected_udp(struct xdp_md *ctx, struct found *at, const void *end,
-			 const struct settings *set)
+INLINE int protected_udp(struct xdp_md *ctx, struct found *at, const struct settings *set)
 {
+	const __u8 *udp = within(&at->transport, 0, UDP_HEADER);
 	__u16 source, destination;
 
-	if (at->transport_len < UDP_HEADER || (const void *)(at->transport + UDP_HEADER) > end)
+	if (!udp)
 		return drop(TRUNCATED);
-	source = (__u16)at->transport[0] << 8 | at->transport[1];
-	destination = (__u16)at->transport[2] << 8 | at->transport[3];
+	source = (__u16)udp[0] << 8 | udp[1];
+	destination = (__u16)udp[2] << 8 | udp[3];
 	if (source == set->key_delivery_port || destination == set->key_delivery_port)
 		return to_user(ctx, KEY_DELIVERY);
 	return set->other_pass ? to_peer(OTHER_PASSED) : drop(OTHER_DROPPED);
 }
 
-INLINE int protected_transport(struct xdp_md *ctx, struct found *at, const void *end,
-			       const struct settings *set)
+INLINE __u64 judge(struct xdp_md *ctx, const struct part *icmp, int v6,
+		   const struct settings *set)
 {
-	if (at->protocol == PROTO_TCP)
-		return protected_tcp(ctx, at, end, set);
-	if (at->protocol == PROTO_UDP)
-		return protected_udp(ctx, at, end, set);
-	/* Neighbour discovery is to IPv6 what ARP is to IPv4: without it no service is reached. */
-	if (at->protocol == PROTO_ICMPV6 && (const void *)(at->transport + 1) <= end &&
-	    at->transport_len > 0 && at->transport[0] >= 133 && at->transport[0] <= 136)
+	return judge_icmp(ctx, icmp->at, icmp->len, v6, set->plain);
+}
+
+INLINE int protected_icmp(struct xdp_md *ctx, struct found *at, const struct settings *set, int v6)
+{
+	__u64 verdict = judge(ctx, &at->transport, v6, set);
+	const __u8 *type = within(&at->transport, 0, 1);
+
+	if (verdict != TO_PEER && verdict != ICMP_ERROR)
+		return drop(verdict);
+	/* To IPv6 this is what ARP is to IPv4: without it no service is reached. */
+	if (v6 && type && *type >= FIRST_NEIGHBOUR_DISCOVERY && *type <= LAST_NEIGHBOUR_DISCOVERY)
 		return to_peer(OTHER_PASSED);
 	if (!set->other_pass)
 		return drop(OTHER_DROPPED);
-	return at->quotes ? to_user(ctx, ICMP_ERROR) : to_peer(OTHER_PASSED);
+	return verdict == TO_PEER ? to_peer(OTHER_PASSED) : to_user(ctx, ICMP_ERROR);
+}
+
+INLINE int protected_transport(struct xdp_md *ctx, struct found *at, const struct settings *set,
+			       int v6)
+{
+	if (at->protocol == PROTO_TCP)
+		return protected_tcp(ctx, at, set);
+	if (at->protocol == PROTO_UDP)
+		return protected_udp(ctx, at, set);
+	if (at->protocol == (v6 ? PROTO_ICMPV6 : PROTO_ICMP))
+		return protected_icmp(ctx, at, set, v6);
+	return set->other_pass ? to_peer(OTHER_PASSED) : drop(OTHER_DROPPED);
+}
+
+/*
+ * ICMP between addresses that nothing protects may quote a packet of one that is. Later fragments
+ * pass: errors have at most 576 octets (RFC 1812, 4.3.2.3), in IPv6 1280 (RFC 4443, 2.4), and are
+ * not fragmented, but large echoes are.
+ */
+INLINE int foreign_icmp(struct xdp_md *ctx, const struct part *icmp, int v6,
+			const struct settings *set)
+{
+	__u64 verdict = judge(ctx, icmp, v6, set);
+
+	if (verdict == TO_PEER)
+		return to_peer(TO_PEER);
+	return verdict == ICMP_ERROR ? to_user(ctx, ICMP_ERROR) : drop(verdict);
+}
+
+INLINE int foreign4(struct xdp_md *ctx, const struct part *packet, const __u8 *ip,
+		    const struct settings *set)
+{
+	struct part icmp = *packet;
+	__u64 header = (ip[0] & 0x0f) * 4;
+
+	if (ip[9] != PROTO_ICMP || ((__u32)ip[6] << 8 | ip[7]) & IPV4_FRAGMENT_OFFSET)
+		return to_peer(TO_PEER);
+	icmp.at += header;
+	/* A header that lies leaves nothing that can be judged. */
+	icmp.len = header < IPV4_HEADER || packet->len < header ? 0 : packet->len - header;
+	return foreign_icmp(ctx, &icmp, 0, set);
+}
+
+INLINE int foreign6(struct xdp_md *ctx, const struct part *packet, const struct settings *set)
+{
+	__u64 walk = walk_extensions(ctx, packet->at, packet->len, 1);
+	struct part icmp = *packet;
+
+	if (WALK_REASON(walk) == EXTENSION_HEADER || WALK_REASON(walk) == TRUNCATED)
+		return set->plain ? drop(WALK_REASON(walk)) : to_peer(TO_PEER);
+	if (WALK_REASON(walk) != TO_PEER || WALK_NEXT(walk) != PROTO_ICMPV6)
+		return to_peer(TO_PEER);
+	icmp.at += WALK_OFFSET(walk);
+	icmp.len -= WALK_OFFSET(walk);
+	return foreign_icmp(ctx, &icmp, 1, set);
 }
 
 INLINE int services_loaded(void)
@@ -421,15 +443,17 @@ INLINE int services_loaded(void)
 	return loaded && *loaded > 0;
 }
 
-INLINE int ipv4(struct xdp_md *ctx, const __u8 *ip, const void *end, const struct settings *set)
+INLINE int ipv4(struct xdp_md *ctx, __u64 network, const struct settings *set)
 {
+	struct part packet = part_of(ctx, network, IPV4_HEADER);
+	const __u8 *ip = within(&packet, 0, IPV4_HEADER);
 	struct prefix4 source, destination;
 	struct found at = {};
-	__u32 header, total;
+	__u64 header;
 
 	if (!services_loaded())
 		return drop(NO_SERVICES);
-	if ((const void *)(ip + IPV4_HEADER) > end)
+	if (!ip)
 		return drop(TRUNCATED);
 	source.bits = destination.bits = 32;
 	__builtin_memcpy(source.address, ip + 12, 4);
@@ -438,39 +462,40 @@ INLINE int ipv4(struct xdp_md *ctx, const __u8 *ip, const void *end, const struc
 				  set->protected_is_destination ? &destination : &source);
 	at.opposite = port_set_of(&services4,
 				  set->protected_is_destination ? &source : &destination);
-	at.quotes = set->plain && quotes_protected4(ip, end);
+	packet.len = (__u32)ip[2] << 8 | ip[3];
 	if (at.expected == UNPROTECTED && at.opposite == UNPROTECTED)
-		return at.quotes ? to_user(ctx, ICMP_ERROR) : to_peer(TO_PEER);
+		return foreign4(ctx, &packet, ip, set);
 
 	header = (ip[0] & 0x0f) * 4;
 	if (ip[0] >> 4 != 4 || header < IPV4_HEADER)
 		return drop(BAD_HEADER);
-	total = (__u32)ip[2] << 8 | ip[3];
-	if (total < header || total > (__u64)(end - (const void *)ip))
+	if (packet.len < header || packet.len > (__u64)(packet.end - (const void *)ip))
 		return drop(TRUNCATED);
 	if (((__u32)ip[6] << 8 | ip[7]) & IPV4_FRAGMENT)
 		return drop(FRAGMENT);
 
-	at.transport = ip + header;
-	at.transport_len = total - header;
+	at.transport = packet;
+	at.transport.at += header;
+	at.transport.len -= header;
 	at.protocol = ip[9];
 	__builtin_memcpy(at.flow.client,
 			 set->protected_is_destination ? source.address : destination.address, 4);
 	__builtin_memcpy(at.flow.server,
 			 set->protected_is_destination ? destination.address : source.address, 4);
-	return protected_transport(ctx, &at, end, set);
+	return protected_transport(ctx, &at, set, 0);
 }
 
-INLINE int ipv6(struct xdp_md *ctx, const __u8 *ip, const void *end, const struct settings *set)
+INLINE int ipv6(struct xdp_md *ctx, __u64 network, const struct settings *set)
 {
+	struct part packet = part_of(ctx, network, IPV6_HEADER);
+	const __u8 *ip = within(&packet, 0, IPV6_HEADER);
 	struct prefix6 source, destination;
 	struct found at = {};
-	__u32 total, offset = IPV6_HEADER;
-	__u32 next;
+	__u64 walk;
 
 	if (!services_loaded())
 		return drop(NO_SERVICES);
-	if ((const void *)(ip + IPV6_HEADER) > end)
+	if (!ip)
 		return drop(TRUNCATED);
 	source.bits = destination.bits = 128;
 	__builtin_memcpy(source.address, ip + 8, 16);
@@ -479,54 +504,35 @@ INLINE int ipv6(struct xdp_md *ctx, const __u8 *ip, const void *end, const struc
 				  set->protected_is_destination ? &destination : &source);
 	at.opposite = port_set_of(&services6,
 				  set->protected_is_destination ? &source : &destination);
-	at.quotes = set->plain && quotes_protected6(ip, end);
+	/* A jumbogram has length 0 here and ends as truncated. */
+	packet.len = IPV6_HEADER + ((__u32)ip[4] << 8 | ip[5]);
 	if (at.expected == UNPROTECTED && at.opposite == UNPROTECTED)
-		return at.quotes ? to_user(ctx, ICMP_ERROR) : to_peer(TO_PEER);
+		return foreign6(ctx, &packet, set);
 
 	if (ip[0] >> 4 != 6)
 		return drop(BAD_HEADER);
-	/* A jumbogram has length 0 here and ends as truncated. */
-	total = IPV6_HEADER + ((__u32)ip[4] << 8 | ip[5]);
-	if (total > (__u64)(end - (const void *)ip))
+	if (packet.len > (__u64)(packet.end - (const void *)ip))
 		return drop(TRUNCATED);
+	walk = walk_extensions(ctx, network, packet.len, 0);
+	if (WALK_REASON(walk) != TO_PEER)
+		return drop(WALK_REASON(walk));
 
-	next = ip[6];
-	for (int i = 0; i < MAX_EXTENSIONS; i++) {
-		const __u8 *extension = ip + offset;
-
-		if (next != PROTO_HOP_BY_HOP && next != PROTO_DEST_OPTIONS && next != PROTO_ROUTING)
-			break;
-		if (offset + 8 > total || (const void *)(extension + 8) > end)
-			return drop(TRUNCATED);
-		/* Segments left: the address that counts is not in the header. */
-		if (next == PROTO_ROUTING && extension[3] != 0)
-			return drop(EXTENSION_HEADER);
-		next = extension[0];
-		offset += ((__u32)extension[1] + 1) * 8;
-	}
-	if (next == PROTO_FRAGMENT)
-		return drop(FRAGMENT);
-	if (next == PROTO_HOP_BY_HOP || next == PROTO_DEST_OPTIONS || next == PROTO_ROUTING ||
-	    next == PROTO_AH || next == PROTO_MOBILITY || next == PROTO_HIP || next == PROTO_SHIM6)
-		return drop(EXTENSION_HEADER);
-	if (offset > total)
-		return drop(TRUNCATED);
-
-	at.transport = ip + offset;
-	at.transport_len = total - offset;
-	at.protocol = next;
+	at.transport = packet;
+	at.transport.at += WALK_OFFSET(walk);
+	at.transport.len -= WALK_OFFSET(walk);
+	at.protocol = WALK_NEXT(walk);
 	__builtin_memcpy(at.flow.client,
 			 set->protected_is_destination ? source.address : destination.address, 16);
 	__builtin_memcpy(at.flow.server,
 			 set->protected_is_destination ? destination.address : source.address, 16);
-	return protected_transport(ctx, &at, end, set);
+	return protected_transport(ctx, &at, set, 1);
 }
 
 SEC("xdp") int sekisho(struct xdp_md *ctx)
 {
-	const __u8 *data = (const __u8 *)(long)ctx->data;
-	const void *end = (const void *)(long)ctx->data_end;
-	const __u8 *network = data + ETH_HEADER;
+	struct part frame = part_of(ctx, 0, MAX_OFFSET);
+	const __u8 *bytes = within(&frame, 0, ETH_HEADER);
+	__u64 network = ETH_HEADER;
 	struct settings *set;
 	__u32 zero = 0;
 	__u16 ethertype;
@@ -534,24 +540,25 @@ SEC("xdp") int sekisho(struct xdp_md *ctx)
 	set = bpf_map_lookup_elem(&settings, &zero);
 	if (!set || !set->valid)
 		return drop(NO_SETTINGS);
-	if ((const void *)network > end)
+	if (!bytes)
 		return drop(TRUNCATED);
-	ethertype = (__u16)data[12] << 8 | data[13];
+	ethertype = (__u16)bytes[12] << 8 | bytes[13];
 	for (int tag = 0; tag < MAX_VLAN_TAGS; tag++) {
 		if (!is_vlan(ethertype))
 			break;
-		if ((const void *)(network + VLAN_HEADER) > end)
+		bytes = within(&frame, network, VLAN_HEADER);
+		if (!bytes)
 			return drop(TRUNCATED);
-		ethertype = (__u16)network[2] << 8 | network[3];
+		ethertype = (__u16)bytes[2] << 8 | bytes[3];
 		network += VLAN_HEADER;
 	}
 	/* What is behind a third tag is not known: it may be protected. */
 	if (is_vlan(ethertype))
 		return drop(VLAN_DEPTH);
 	if (ethertype == ETYPE_IPV4)
-		return ipv4(ctx, network, end, set);
+		return ipv4(ctx, network, set);
 	if (ethertype == ETYPE_IPV6)
-		return ipv6(ctx, network, end, set);
+		return ipv6(ctx, network, set);
 	return to_peer(TO_PEER);
 }
 

@@ -1,6 +1,7 @@
 //! The XDP program, one rule at a time, by BPF_PROG_TEST_RUN: no device is needed, root is.
 
 mod frames;
+mod icmp;
 
 use std::os::fd::OwnedFd;
 
@@ -385,50 +386,10 @@ fn neighbour_discovery_passes_even_where_others_are_dropped() {
         (133, XdpCounter::OtherPassed),
         (135, XdpCounter::OtherPassed),
         (136, XdpCounter::OtherPassed),
-        (137, XdpCounter::OtherDropped),
+        (138, XdpCounter::OtherDropped),
         (128, XdpCounter::OtherDropped),
     ] {
-        assert_eq!(bench.run(&to_server(Ip::V6).icmpv6(kind)), expected, "{kind}");
-    }
-}
-
-#[test]
-fn icmp_errors_that_quote_what_was_opened_go_to_user_space() {
-    if !privileged("icmp_errors_that_quote_what_was_opened_go_to_user_space") {
-        return;
-    }
-    for ip in [Ip::V4, Ip::V6] {
-        let mut plain = Bench::new(PortSide::Plain);
-        let mut cipher = Bench::new(PortSide::Cipher);
-        let errors: &[u8] = if ip == Ip::V4 { &[3, 4, 5, 11, 12] } else { &[1, 2, 3, 4, 127] };
-        // A router behind the gateway is neither of the two ends of the session.
-        let mut router = to_client(ip);
-        router.source = foreign(ip).destination;
-        for quoted in [to_server(ip).tcp(4000, 80), to_client(ip).tcp(80, 4000)] {
-            for &kind in errors {
-                for from in [&router, &to_client(ip)] {
-                    let frame = from.icmp_about(kind, &quoted);
-                    assert_eq!(plain.run(&frame), XdpCounter::IcmpError, "{ip:?} {kind}");
-                }
-                // What comes by the cipher side quotes what was sealed.
-                assert_eq!(cipher.run(&router.icmp_about(kind, &quoted)), XdpCounter::ToPeer);
-            }
-        }
-        let echo = if ip == Ip::V4 { 8 } else { 128 };
-        let quoted = to_server(ip).tcp(4000, 80);
-        assert_eq!(plain.run(&router.icmp_about(echo, &quoted)), XdpCounter::ToPeer);
-        let other = foreign(ip).tcp(4000, 80);
-        assert_eq!(plain.run(&router.icmp_about(errors[0], &other)), XdpCounter::ToPeer);
-        if ip == Ip::V6 {
-            let redirect = router.redirect(to_server(ip).destination, &quoted);
-            assert_eq!(plain.run(&redirect), XdpCounter::IcmpError);
-        }
-        plain.bind(false);
-        assert_eq!(plain.run(&router.icmp_about(errors[0], &quoted)), XdpCounter::NoSocket);
-        plain.bind(true);
-        plain.set_policy(FilterPolicy { other: OtherTraffic::Drop, ..FilterPolicy::default() });
-        let from_server = to_client(ip).icmp_about(errors[0], &quoted);
-        assert_eq!(plain.run(&from_server), XdpCounter::OtherDropped);
+        assert_eq!(bench.run(&to_server(Ip::V6).icmp(kind, 0, &[])), expected, "{kind}");
     }
 }
 

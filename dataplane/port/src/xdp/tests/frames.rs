@@ -18,9 +18,9 @@ pub(super) const ACK: u8 = 0x10;
 pub(super) struct Below {
     pub(super) source: IpAddr,
     pub(super) destination: IpAddr,
-    tags: Vec<u16>,
+    pub(super) tags: Vec<u16>,
     /// IPv6: kind and bytes of each extension header.
-    extensions: Vec<(u8, usize)>,
+    pub(super) extensions: Vec<(u8, usize)>,
     /// IPv4: words of options; flags and fragment offset.
     pub(super) option_words: u8,
     pub(super) flags: u16,
@@ -49,6 +49,19 @@ pub(super) fn to_server(ip: Ip) -> Below {
 pub(super) fn to_client(ip: Ip) -> Below {
     let Below { source, destination, .. } = to_server(ip);
     Below { source: destination, destination: source, ..to_server(ip) }
+}
+
+/// From a router, to the client of the protected server: an error's own addresses.
+pub(super) fn router(ip: Ip) -> Below {
+    match ip {
+        Ip::V4 => below("10.0.2.254", "10.0.1.5"),
+        Ip::V6 => below("fd00::fe", "fd00::5"),
+    }
+}
+
+/// The packet in an untagged frame: what an error quotes.
+pub(super) fn packet_of(frame: &[u8]) -> &[u8] {
+    &frame[14..]
 }
 
 /// Between hosts that nothing protects.
@@ -131,30 +144,14 @@ impl Below {
         self.packet(17, &datagram)
     }
 
-    pub(super) fn icmpv6(&self, kind: u8) -> Vec<u8> {
-        self.packet(58, &[kind, 0, 0, 0, 0, 0, 0, 0])
+    /// ICMP or ICMPv6, by the addresses: eight octets of header, then `body`.
+    pub(super) fn icmp(&self, kind: u8, code: u8, body: &[u8]) -> Vec<u8> {
+        let protocol = if self.source.is_ipv4() { 1 } else { 58 };
+        self.packet(protocol, &[&[kind, code, 0, 0, 0, 0, 0, 0], body].concat())
     }
 
     pub(super) fn other(&self, protocol: u8) -> Vec<u8> {
         self.packet(protocol, &[0; 24])
-    }
-
-    /// An ICMP message of that type from here, about the packet in `quoted`, a frame.
-    pub(super) fn icmp_about(&self, kind: u8, quoted: &[u8]) -> Vec<u8> {
-        let mut message = vec![kind, 0, 0, 0, 0, 0, 0, 0];
-        message.extend(&quoted[14..]);
-        self.packet(if self.source.is_ipv4() { 1 } else { 58 }, &message)
-    }
-
-    /// A neighbour discovery redirect for `destination` with the header of a packet in it.
-    pub(super) fn redirect(&self, destination: IpAddr, quoted: &[u8]) -> Vec<u8> {
-        let IpAddr::V6(destination) = destination else { unreachable!("IPv6 only") };
-        let mut message = vec![137, 0, 0, 0, 0, 0, 0, 0];
-        message.extend([0xfe; 16]);
-        message.extend(destination.octets());
-        message.extend([4, 16, 0, 0, 0, 0, 0, 0]);
-        message.extend(&quoted[14..]);
-        self.packet(58, &message)
     }
 
     fn packet(&self, protocol: u8, transport: &[u8]) -> Vec<u8> {
