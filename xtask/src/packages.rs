@@ -17,7 +17,7 @@ enum Probe {
 use Probe::{File, Program};
 
 /// Probe, package, reason.
-const NEEDED: [(Probe, &str); 17] = [
+const NEEDED: [(Probe, &str); 18] = [
     // Building: C for libbpf, clang for the XDP program, headers for both.
     (Program("cc"), "gcc"),
     (Program("make"), "make"),
@@ -30,6 +30,7 @@ const NEEDED: [(Probe, &str); 17] = [
     (Program("ip"), "iproute2"),
     (Program("ethtool"), "ethtool"),
     (Program("tcpdump"), "tcpdump"),
+    (Program("nft"), "nftables"),
     // The unchanged programs that talk through it.
     (Program("nginx"), "nginx"),
     (Program("curl"), "curl"),

@@ -1,5 +1,5 @@
-//! Frames that no host of the lab would send: segments of any content, fragments, extension headers,
-//! VLAN tags, cut and mangled ones. Owns bytes only; `inject` sends them.
+//! Frames that no host of the lab would send: segments of any content, ICMP errors, fragments,
+//! extension headers, VLAN tags, cut and mangled ones. Owns bytes only; `inject` sends them.
 
 use std::net::SocketAddr;
 
@@ -20,9 +20,11 @@ pub mod flag {
 }
 
 const ETHERNET: usize = 14;
+const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 const FRAGMENT_HEADER: u8 = 44;
+const ICMPV6: u8 = 58;
 const DESTINATION_OPTIONS: u8 = 60;
 
 /// MAC addresses and the two ends of a forged flow.
@@ -77,10 +79,26 @@ impl Flow {
         self.packet(UDP, udp, 6)
     }
 
+    /// A whole frame with an ICMP or ICMPv6 error (type and code) about the packet in the frame
+    /// `about`, which it quotes in full.
+    pub fn icmp_error(&self, error: (u8, u8), about: &[u8]) -> Vec<u8> {
+        let mut message = vec![error.0, error.1, 0, 0, 0, 0, 0, 0];
+        message.extend(&about[ETHERNET..]);
+        self.packet(if self.src.is_ipv4() { ICMP } else { ICMPV6 }, message, 2)
+    }
+
+    /// The other direction.
+    pub fn reversed(&self) -> Self {
+        Self { macs: (self.macs.1, self.macs.0), src: self.dst, dst: self.src }
+    }
+
     /// Ethernet and IP before `body`, whose checksum stands at `at`.
     fn packet(&self, protocol: u8, mut body: Vec<u8>, at: usize) -> Vec<u8> {
         let length = body.len() as u16;
-        let pseudo = pseudo_header(self.src.ip(), self.dst.ip(), protocol, length);
+        let pseudo = match protocol {
+            ICMP => Sum::ZERO,
+            _ => pseudo_header(self.src.ip(), self.dst.ip(), protocol, length),
+        };
         let checksum = pseudo.plus(Sum::of(&body)).finish();
         body[at..at + 2].copy_from_slice(&checksum.to_be_bytes());
         let mut frame = self.macs.1.to_vec();
@@ -220,8 +238,10 @@ mod tests {
                 assert_eq!(view.tcp().unwrap().payload.slice(&frame), b"abc");
                 assert_eq!(view.source(), Some(flow.src));
             }
-            let frame = flow.datagram(b"abcd");
-            assert!(verify_transport(&frame, &parse_frame(&frame).unwrap()));
+            let about = flow.reversed().segment(&segment);
+            for frame in [flow.datagram(b"abcd"), flow.icmp_error((3, 3), &about)] {
+                assert!(verify_transport(&frame, &parse_frame(&frame).unwrap()));
+            }
         }
     }
 

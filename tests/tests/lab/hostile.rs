@@ -1,11 +1,11 @@
 //! Frames that no honest host sends, at both ports of the gateway and of the agent: mangled ones, and the
 //! canary in every wrapping that once slipped past a filter. Never a panic, a lost frame, or a clear byte.
 
-use std::net::SocketAddr;
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use sekisho_tests::expect_that;
-use sekisho_tests::lab::LabResult;
 use sekisho_tests::lab::chain::{Chain, Node, on_chain, on_silent_chain};
 use sekisho_tests::lab::config::{ECHO, Setup};
 use sekisho_tests::lab::forge::{
@@ -13,9 +13,10 @@ use sekisho_tests::lab::forge::{
 };
 use sekisho_tests::lab::inject::Injector;
 use sekisho_tests::lab::peers::{Server, dial, exchange};
-use sekisho_tests::lab::process::wait_until;
+use sekisho_tests::lab::process::{run, wait_until};
 use sekisho_tests::lab::programs::canary_text;
 use sekisho_tests::lab::topology::{Family, Host, TO_AGENT, TO_BOX, TO_GATEWAY};
+use sekisho_tests::lab::{LabError, LabResult};
 
 const SOON: Duration = Duration::from_secs(10);
 /// Where the forged client end lives: no program uses this port.
@@ -160,6 +161,109 @@ fn wrappings(flow: &Flow, payload: &[u8], family: Family) -> Vec<(&'static str, 
     frames
 }
 
+/// An address of the door's own side or of the stranger's net that no service has: a router's.
+fn beside(host: Host, family: Family) -> SocketAddr {
+    let mut address = host.address(family);
+    match &mut address {
+        IpAddr::V4(v4) => *v4 = Ipv4Addr::from_bits(v4.to_bits() | 0x80),
+        IpAddr::V6(v6) => *v6 = Ipv6Addr::from_bits(v6.to_bits() | 0xF000),
+    }
+    SocketAddr::new(address, 0)
+}
+
+/// Errors (type, code), those that a worker cuts or passes first, then one that nobody can judge.
+fn icmp_errors(family: Family) -> [(u8, u8); 6] {
+    match family {
+        Family::V4 => [(3, 4), (3, 3), (5, 1), (11, 0), (12, 0), (40, 0)],
+        Family::V6 => [(2, 0), (1, 4), (3, 0), (4, 1), (100, 0), (137, 0)],
+    }
+}
+
+/// ICMP errors through a door: from the host it is about, and between addresses that nothing
+/// protects; with and without VLAN tags.
+fn complaints(
+    chain: &Chain,
+    door: &Door,
+    family: Family,
+    payload: &[u8],
+) -> LabResult<Vec<Vec<u8>>> {
+    let own = flow(chain, door, family)?;
+    let side = if door.from_server { Host::Server1 } else { Host::Client1 };
+    let router = Flow { src: beside(side, family), ..own };
+    let foreign = Flow { dst: beside(Host::Stranger, family), ..router };
+    let segment =
+        Segment { seq: 7, ack: 9, flags: flag::ACK | flag::PSH, payload, ..Segment::default() };
+    let about = own.reversed().segment(&segment);
+    let mut frames = Vec::new();
+    for outer in [own, router, foreign] {
+        for error in icmp_errors(family) {
+            let frame = outer.icmp_error(error, &about);
+            frames.extend([tagged(&frame, &[100]), tagged(&frame, &[100, 200]), frame]);
+        }
+    }
+    Ok(frames)
+}
+
+#[test]
+fn icmp_errors_quote_no_canary_to_the_network() -> LabResult {
+    // Everything else of the protected addresses passes: the quotation alone is in the way.
+    on_chain("icmp-quotes", Setup::default(), |chain| {
+        let _server = Server::echo(chain.host(Host::Server1), ECHO)?;
+        still_works(chain)?;
+        let canary = canary_text(400);
+        for door in doors(chain)? {
+            let inside = door.name.contains("plain");
+            // What the network quotes was sealed: no canary there.
+            let payload = if inside { canary.clone().into_bytes() } else { vec![b'.'; 400] };
+            for family in Family::BOTH {
+                let frames = complaints(chain, &door, family, &payload)?;
+                let count = |chain: &Chain| -> LabResult<u64> {
+                    if inside {
+                        Ok(chain.count(door.node, "events", "quotations_cut")?
+                            + chain.drops(door.node, "icmp_quote")?)
+                    } else {
+                        chain.drops(door.node, "icmp_hard")
+                    }
+                };
+                let before = count(chain)?;
+                for frame in &frames {
+                    door.injector.send(frame)?;
+                }
+                // From the network's side a packet that is too big is told to the hosts.
+                let passed = if inside { 0 } else { frames.len() / icmp_errors(family).len() };
+                let expected = before + (frames.len() - passed) as u64;
+                let what = format!("{}: {} errors counted", door.name, family.label());
+                wait_until(&what, SOON, || Ok(count(chain)? == expected))?;
+            }
+        }
+        still_works(chain)
+    })
+}
+
+#[test]
+fn a_server_that_rejects_segments_does_not_tell_them_to_the_network() -> LabResult {
+    on_chain("rejecting-server", Setup::default(), |chain| {
+        let server = chain.host(Host::Server1);
+        let _server = Server::echo(server, ECHO)?;
+        for family in Family::BOTH {
+            let mut stream = dial(chain.host(Host::Client1), Host::Server1.address(family), ECHO)?;
+            exchange(&mut stream, b"before")?;
+            // The kernel's own errors, which quote the segment with its payload.
+            let rules = "table inet lab { chain in { type filter hook input priority 0; \
+                         tcp dport 7 tcp flags & psh == psh reject with icmpx type admin-prohibited; }; }";
+            run(server.command("nft").arg(rules), SOON)?;
+            let before = chain.count(Node::Gateway, "events", "quotations_cut")?;
+            let sent = stream.write_all(canary_text(500).as_bytes());
+            sent.map_err(LabError::io("send what is rejected"))?;
+            wait_until(&format!("{}: an error is cut", family.label()), SOON, || {
+                Ok(chain.count(Node::Gateway, "events", "quotations_cut")? > before)
+            })?;
+            run(server.command("nft").args(["delete", "table", "inet", "lab"]), SOON)?;
+        }
+        still_works(chain)
+    })
+}
+
 #[test]
 fn other_protocols_pass_where_the_policy_says_so() -> LabResult {
     on_silent_chain("other-pass", Setup::default(), |chain| {
@@ -169,17 +273,15 @@ fn other_protocols_pass_where_the_policy_says_so() -> LabResult {
             let socket = chain
                 .host(Host::Server1)
                 .enter(|| std::net::UdpSocket::bind(server))?
-                .map_err(sekisho_tests::lab::LabError::io("bind UDP"))?;
-            socket
-                .set_read_timeout(Some(SOON))
-                .map_err(sekisho_tests::lab::LabError::io("set a time limit"))?;
+                .map_err(LabError::io("bind UDP"))?;
+            socket.set_read_timeout(Some(SOON)).map_err(LabError::io("set a time limit"))?;
             let from = SocketAddr::new(Host::Client1.address(family), 0);
             let sent = chain
                 .host(Host::Client1)
                 .enter(|| std::net::UdpSocket::bind(from)?.send_to(&payload, server))?;
-            sent.map_err(sekisho_tests::lab::LabError::io("send UDP"))?;
+            sent.map_err(LabError::io("send UDP"))?;
             let mut buffer = [0; 200];
-            let got = socket.recv(&mut buffer).map_err(sekisho_tests::lab::LabError::io("UDP"))?;
+            let got = socket.recv(&mut buffer).map_err(LabError::io("UDP"))?;
             expect_that!(got == payload.len(), "{got} bytes of UDP");
         }
         Ok(())
