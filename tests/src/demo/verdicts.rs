@@ -25,7 +25,7 @@ fn claim(id: &'static str, text: &'static str, outcome: LabResult<String>) -> Cl
 /// Claims that the demo's own chain can show.
 pub(super) fn judge(chain: &Chain, output: &Output, programs: &str) -> LabResult<Vec<Claim>> {
     let both = |check: &dyn Fn(Family) -> LabResult<String>| {
-        check(Family::V4).and_then(|first| Ok(format!("{first}. IPv6: {}", check(Family::V6)?)))
+        check(Family::V4).and_then(|v4| Ok(format!("IPv4: {v4}. IPv6: {}", check(Family::V6)?)))
     };
     output.progress("claim 1: a fresh key for each session");
     let mut claims = vec![claim(

@@ -130,7 +130,12 @@ pub fn the_key_goes_with_its_session(chain: &Chain, family: Family, end: End) ->
     let replayed = replay_is_dropped(chain, client, server)?;
     drop(open);
     Ok(format!(
-        "after {end:?} neither box lists the session; {replayed} replayed segments of it were dropped as no_session"
+        "after {} both boxes have dropped the session and its key, {replayed} replayed segments were dropped as no_session",
+        match end {
+            End::Fin => "FIN",
+            End::Rst => "RST",
+            End::Idle => "idling",
+        }
     ))
 }
 
