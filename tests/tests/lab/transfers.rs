@@ -239,6 +239,7 @@ fn two_workers_on_two_queues_hand_frames_over() -> LabResult {
         expect_that!(workers.len() == 2, "{} workers", workers.len());
         let handed: u64 = workers.iter().filter_map(|w| w["exchange_out"].as_u64()).sum();
         println!("{handed} frames handed over");
+        expect_that!(handed > 0, "no frame came to the other worker: nothing was shown");
         wait_until("all frames are back in their pools", Duration::from_secs(10), || {
             Ok(chain.frames_at_rest(Node::Gateway)? == before)
         })
