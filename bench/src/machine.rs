@@ -13,7 +13,8 @@ pub struct Machine {
     pub commit: String,
     /// Day of the run, UTC.
     pub date: String,
-    /// Load average of the last minute before the run: figures of a busy machine are worth less.
+    /// Load average of the last minute before the run and, once it is over, after it: figures of a
+    /// machine that had more to do are worth less.
     pub load: String,
 }
 
@@ -21,18 +22,28 @@ impl Machine {
     /// Asks the system; what it does not tell is `unknown`.
     #[must_use]
     pub fn look() -> Self {
-        let first = |path: &str| {
-            let text = std::fs::read_to_string(path).unwrap_or_default();
-            text.split_whitespace().next().unwrap_or("unknown").to_owned()
-        };
         Self {
             cpu: cpu(),
-            kernel: first("/proc/sys/kernel/osrelease"),
+            kernel: first_word("/proc/sys/kernel/osrelease"),
             commit: commit(),
             date: say("date", &["-u", "+%Y-%m-%d"]).unwrap_or_else(|| "unknown".to_owned()),
-            load: first("/proc/loadavg"),
+            load: format!("{} before", first_word(LOAD)),
         }
     }
+
+    /// The same after the run.
+    #[must_use]
+    pub fn after_run(mut self) -> Self {
+        self.load = format!("{}, {} after", self.load, first_word(LOAD));
+        self
+    }
+}
+
+const LOAD: &str = "/proc/loadavg";
+
+fn first_word(path: &str) -> String {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.split_whitespace().next().unwrap_or("unknown").to_owned()
 }
 
 fn cpu() -> String {

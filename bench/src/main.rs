@@ -51,7 +51,7 @@ fn main() -> ExitCode {
             .iter()
             .map(|(benchmark, rows)| Section { name: benchmark.name, about: benchmark.about, rows })
             .collect();
-        if let Err(error) = record(path, &sections, &machine) {
+        if let Err(error) = record(path, &sections, &machine.after_run()) {
             eprintln!("bench: {error}");
             complete = false;
         }

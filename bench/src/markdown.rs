@@ -70,7 +70,7 @@ fn render(section: &Section<'_>, machine: &Machine) -> String {
     let Machine { cpu, kernel, commit, date, load } = machine;
     let mut out = format!(
         "## {name}\n\n{about}\n\n`cargo xtask bench {name} --json` · {cpu} · Linux {kernel} · \
-         commit {commit} · {date} · load before {load}\n\n\
+         commit {commit} · {date} · load {load}\n\n\
          | name | value | unit | peer | ratio |\n|---|---:|---|---|---:|\n"
     );
     for row in *rows {
