@@ -6,12 +6,14 @@
 //! The types have neither `Clone` nor `Debug`. Bytes are copied from place to place and the
 //! source is left to its owner to drop, because a Rust move would leave an unwiped copy behind.
 
-use aes::Aes256;
-use aes::cipher::KeyInit;
-use ghash::GHash;
 use subtle::{Choice, ConstantTimeEq};
 use thiserror::Error;
 use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use crate::kernel::Kernel;
+#[cfg(target_arch = "x86_64")]
+use crate::low;
+use crate::model;
 
 /// Keys of one direction in one epoch: AES-256 key `K` and GHASH key `H` (spec section 3).
 ///
@@ -111,20 +113,34 @@ impl EpochKeys {
     }
 }
 
-/// The hot form of [`TrafficKeys`]: AES key schedule and GHASH powers.
+/// The hot form of [`TrafficKeys`]: AES key schedule and GHASH powers, as the kernel in use
+/// wants them.
 ///
-/// Rebuilt on first use in a burst and cached per worker; wiped on drop by the crates' own
-/// `zeroize` support.
-pub struct KeyContext {
-    pub(crate) aes: Aes256,
-    pub(crate) ghash: GHash,
+/// Rebuilt on first use in a burst and cached per worker; wiped on drop.
+pub struct KeyContext(pub(crate) Expanded);
+
+/// Expanded keys, by kernel.
+pub(crate) enum Expanded {
+    Portable(model::Context),
+    #[cfg(target_arch = "x86_64")]
+    Vaes512(low::Context),
 }
 
 impl KeyContext {
     /// Expands the keys of one direction.
     #[must_use]
     pub fn new(keys: &TrafficKeys) -> Self {
-        Self { aes: Aes256::new(&keys.aes.into()), ghash: GHash::new(&keys.ghash.into()) }
+        Self::for_kernel(Kernel::chosen(), keys)
+    }
+
+    pub(crate) fn for_kernel(kernel: Kernel, keys: &TrafficKeys) -> Self {
+        Self(match kernel {
+            Kernel::Portable => Expanded::Portable(model::Context::new(&keys.aes, &keys.ghash)),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Vaes512(available) => {
+                Expanded::Vaes512(low::Context::new(available, &keys.aes, &keys.ghash))
+            }
+        })
     }
 }
 

@@ -2,15 +2,24 @@
 //!
 //! * [`keys`]: the 48 bytes of one direction, the pair of an epoch, the expanded context;
 //! * [`segment`]: what a tag covers and where a payload lies in its frame;
-//! * [`model`]: seal and open, portable and slow, on the crates `aes`, `ctr` and `ghash`.
+//! * [`kernel`]: seal and open, by the fastest implementation that the CPU has;
+//! * `model`: portable and slow, on the crates `aes`, `ctr` and `ghash`: the definition;
+//! * `low`: VAES and VPCLMULQDQ on 512 bits, held to the model.
 //!
 //! The crate knows no TCP, no session and no key delivery: offsets come in, tags go out.
 //! Normative text: `docs/spec.md` section 3; vectors: `docs/vectors/protection.json`.
 
+#![deny(unsafe_code)]
+
+pub mod kernel;
 pub mod keys;
-pub mod model;
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+mod low;
+mod model;
 pub mod segment;
 
+pub use kernel::{kernel_name, open, seal};
 pub use keys::{EpochKeys, EqualKeys, KeyContext, TrafficKeys};
-pub use model::{open, seal};
+
 pub use segment::{Associated, BadTag, Payload, SegmentFlags, TAG_LEN, Tag};

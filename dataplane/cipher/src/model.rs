@@ -5,13 +5,13 @@
 //! it stays as plain as the text of spec section 3.
 
 use aes::Aes256;
-use aes::cipher::{BlockCipherEncrypt, InnerIvInit, StreamCipher};
+use aes::cipher::{BlockCipherEncrypt, InnerIvInit, KeyInit, StreamCipher};
 use ctr::cipher::StreamCipherCoreWrapper;
 use ctr::{CtrCore, flavors};
+use ghash::GHash;
 use ghash::universal_hash::UniversalHash;
 use subtle::ConstantTimeEq;
 
-use crate::keys::KeyContext;
 use crate::segment::{Associated, BadTag, Payload, TAG_LEN, Tag};
 
 /// Set in a counter block, clear in a tag's input: `K` never encrypts one block for both uses
@@ -21,15 +21,21 @@ const USE_BIT: u8 = 0x80;
 /// `Ctr32BE` that borrows its key schedule.
 type Keystream<'a> = StreamCipherCoreWrapper<CtrCore<&'a Aes256, flavors::Ctr32BE>>;
 
-/// Seals one segment: plaintext at `at.src` becomes ciphertext at `at.dst`; returns its tag.
-///
-/// Equal input gives an equal segment; any difference in offset, length, flags, phase or
-/// plaintext gives another keystream.
-///
-/// # Panics
-/// If either place is not wholly inside `frame`.
-#[must_use = "a sealed payload without its tag is lost"]
-pub fn seal(ctx: &KeyContext, a: &Associated, frame: &mut [u8], at: Payload) -> Tag {
+/// Keys expanded by the crates, which wipe them on drop.
+pub(crate) struct Context {
+    aes: Aes256,
+    ghash: GHash,
+}
+
+impl Context {
+    /// Expands AES key and GHASH key.
+    pub(crate) fn new(aes: &[u8; 32], hash: &[u8; 16]) -> Self {
+        Self { aes: Aes256::new(&(*aes).into()), ghash: GHash::new(&(*hash).into()) }
+    }
+}
+
+/// As [`crate::seal`].
+pub(crate) fn seal(ctx: &Context, a: &Associated, frame: &mut [u8], at: Payload) -> Tag {
     let (src, dst, len) = (usize::from(at.src), usize::from(at.dst), usize::from(at.len));
     let tag = tag_of(ctx, a, at.len, &frame[src..src + len]);
     frame.copy_within(src..src + len, dst);
@@ -37,18 +43,9 @@ pub fn seal(ctx: &KeyContext, a: &Associated, frame: &mut [u8], at: Payload) -> 
     tag
 }
 
-/// Opens one segment: ciphertext at `at.src` becomes plaintext at `at.dst` if `tag` verifies.
-///
-/// The tags are compared in constant time (M3.8).
-///
-/// # Errors
-/// [`BadTag`]: the frame is to be freed and never emitted; its payload has been overwritten with
-/// zeros, so that no octet decrypted from a forged segment survives in it.
-///
-/// # Panics
-/// If either place is not wholly inside `frame`.
-pub fn open(
-    ctx: &KeyContext,
+/// As [`crate::open`].
+pub(crate) fn open(
+    ctx: &Context,
     a: &Associated,
     frame: &mut [u8],
     at: Payload,
@@ -68,7 +65,7 @@ pub fn open(
 }
 
 /// `T` = first 12 octets of `AES_K(h)`, `h = GHASH_H(A ‖ P)` with the use bit cleared (M3.5).
-fn tag_of(ctx: &KeyContext, a: &Associated, len: u16, plaintext: &[u8]) -> Tag {
+fn tag_of(ctx: &Context, a: &Associated, len: u16, plaintext: &[u8]) -> Tag {
     let mut ghash = ctx.ghash.clone();
     ghash.update(&[a.block(len).into()]);
     ghash.update_padded(plaintext);
@@ -81,7 +78,7 @@ fn tag_of(ctx: &KeyContext, a: &Associated, len: u16, plaintext: &[u8]) -> Tag {
 }
 
 /// Keystream whose block `i` is `AES_K(T′ ‖ u32((offset + i) mod 2^32))` (M3.6).
-fn keystream<'a>(ctx: &'a KeyContext, offset: u64, tag: &Tag) -> Keystream<'a> {
+fn keystream<'a>(ctx: &'a Context, offset: u64, tag: &Tag) -> Keystream<'a> {
     let mut counter = [0; 16];
     counter[..TAG_LEN].copy_from_slice(tag);
     counter[0] |= USE_BIT;

@@ -61,7 +61,7 @@ impl Node {
                 Phase::Draining { .. } => ProcessState::Draining,
             },
             problems: self.problems(),
-            cipher: "portable".into(),
+            cipher: sekisho_cipher::kernel_name().into(),
             reloads_applied: self.reloads.applied,
             reloads_refused: self.reloads.refused,
         }
