@@ -37,6 +37,9 @@ impl Namespace {
         run(Command::new("ip").args(["netns", "add", &name]), IP_LIMIT)?;
         let namespace = Self { name, detached: false };
         run(namespace.command("ip").args(["link", "set", "lo", "up"]), IP_LIMIT)?;
+        // While a fresh link-local address is being probed for duplicates no neighbour is asked
+        // for, and segments wait for a second that is none of ours.
+        namespace.sysctl("net.ipv6.conf.default.accept_dad", "0")?;
         Ok(namespace)
     }
 
