@@ -269,7 +269,7 @@ impl Board {
         }
     }
 
-    /// Key delivery failed: counts it and has the side that waits told.
+    /// Key delivery failed: has the side that waits told. The delivery's outcome counts it.
     fn fail(&mut self, session: &SessionRef, code: RefuseCode) {
         tracing::info!(code = code.label(), hint = code.help(), "key delivery failed");
         tracing::debug!(client = %session.client, server = %session.server, "the session whose key delivery failed");

@@ -466,27 +466,11 @@ fn no_mangled_error_lets_its_quote_out() {
     let decisive4 =
         |n: usize| n < 15 || [20, 21, 23, 34, 42, 51].contains(&n) || (54..66).contains(&n);
     let decisive6 = |n: usize| n < 14 || [20, 54, 62, 68].contains(&n) || (70..106).contains(&n);
-    let mut state = 0x5EED_u64;
-    let mut random = move |below: usize| {
-        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        (state >> 33) as usize % below
-    };
+    let mut random = random_below(0x5EED);
     for (ip, decisive) in [(Ip::V4, &decisive4 as &dyn Fn(usize) -> bool), (Ip::V6, &decisive6)] {
         let mut bench = Bench::new(PortSide::Plain);
         let quote = to_server(ip).tcp_with(40000, 80, ACK, &[1; 12]);
         let whole = router(ip).icmp(hard(ip).0, hard(ip).1, packet_of(&quote));
-        for round in 0..4000 {
-            let mut frame = whole.clone();
-            for _ in 0..=random(4) {
-                let at = random(frame.len());
-                if !decisive(at) {
-                    frame[at] = random(256) as u8;
-                }
-            }
-            frame.truncate(14 + random(whole.len() - 13));
-            let verdict = bench.run(&frame);
-            let safe = verdict == XdpCounter::IcmpError || verdict.is_drop();
-            assert!(safe, "{ip:?} round {round}: {verdict:?} {frame:02x?}");
-        }
+        safe_when_mangled(&mut bench, &whole, decisive, &mut random, XdpCounter::IcmpError);
     }
 }
