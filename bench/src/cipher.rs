@@ -58,7 +58,7 @@ fn seal(size: u16) -> Subject<'static> {
     Box::new(move |n| {
         for _ in 0..n {
             offset += u64::from(size);
-            black_box(sekisho_cipher::seal(&ctx, &associated(offset), &mut frame, at));
+            let _ = black_box(sekisho_cipher::seal(&ctx, &associated(offset), &mut frame, at));
         }
     })
 }
@@ -67,7 +67,8 @@ fn open(size: u16) -> Subject<'static> {
     let ctx = context();
     let a = associated(u64::from(size));
     let mut sealed = vec![0x5a; usize::from(size + ROOM)];
-    let tag = sekisho_cipher::seal(&ctx, &a, &mut sealed, Payload { src: 0, dst: ROOM, len: size });
+    let at = Payload { src: 0, dst: ROOM, len: size };
+    let tag = sekisho_cipher::seal(&ctx, &a, &mut sealed, at).tag;
     let mut frame = sealed.clone();
     let at = Payload { src: ROOM, dst: 0, len: size };
     let payload = usize::from(ROOM)..;

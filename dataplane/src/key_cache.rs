@@ -63,7 +63,7 @@ mod tests {
 
     fn tag(context: &KeyContext) -> [u8; 12] {
         let associated = Associated { offset: 1, flags: SegmentFlags::default(), phase: 0 };
-        seal(context, &associated, &mut [7; 8], Payload { src: 0, dst: 0, len: 8 })
+        seal(context, &associated, &mut [7; 8], Payload { src: 0, dst: 0, len: 8 }).tag
     }
 
     #[test]

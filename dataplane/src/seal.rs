@@ -146,7 +146,7 @@ fn seal(
     let associated = Associated { offset, flags, phase: PHASE };
     // `start` is within a frame of at most the MTU, checked above.
     let at = Payload { src: segment.tcp.payload.start, dst: start as u16, len };
-    let tag = sekisho_cipher::seal(context, &associated, frame.buffer_mut(), at);
+    let tag = sekisho_cipher::seal(context, &associated, frame.buffer_mut(), at).tag;
     let view = apply_options(frame.buffer_mut(), &segment.view, &done.block, len)
         .map_err(|_| DropReason::OptionRoom)?;
     if !write_tag(frame.buffer_mut(), &view, &done.block, &tag) {

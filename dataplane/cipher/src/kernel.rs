@@ -8,7 +8,7 @@ use crate::keys::{Expanded, KeyContext};
 #[cfg(target_arch = "x86_64")]
 use crate::low;
 use crate::model;
-use crate::segment::{Associated, BadTag, Payload, Tag};
+use crate::segment::{Associated, BadTag, OpenJob, Payload, SealJob, Sealed, Sums, Tag};
 
 /// Forces a kernel: `portable` or `vaes512`.
 const VARIABLE: &str = "SEKISHO_CIPHER";
@@ -62,15 +62,15 @@ pub fn kernel_name() -> &'static str {
     Kernel::chosen().name()
 }
 
-/// Seals one segment: plaintext at `at.src` becomes ciphertext at `at.dst`; returns its tag.
+/// Seals one segment: plaintext at `at.src` becomes ciphertext at `at.dst`; returns tag and
+/// sums.
 ///
 /// Equal input gives an equal segment; any difference in offset, length, flags, phase or
 /// plaintext gives another keystream.
 ///
 /// # Panics
 /// If either place is not wholly inside `frame`.
-#[must_use = "a sealed payload without its tag is lost"]
-pub fn seal(ctx: &KeyContext, a: &Associated, frame: &mut [u8], at: Payload) -> Tag {
+pub fn seal(ctx: &KeyContext, a: &Associated, frame: &mut [u8], at: Payload) -> Sealed {
     match &ctx.0 {
         Expanded::Portable(ctx) => model::seal(ctx, a, frame, at),
         #[cfg(target_arch = "x86_64")]
@@ -94,11 +94,36 @@ pub fn open(
     frame: &mut [u8],
     at: Payload,
     tag: &Tag,
-) -> Result<(), BadTag> {
+) -> Result<Sums, BadTag> {
     match &ctx.0 {
         Expanded::Portable(ctx) => model::open(ctx, a, frame, at, tag),
         #[cfg(target_arch = "x86_64")]
         Expanded::Vaes512(ctx) => low::open(ctx, a, frame, at, tag),
+    }
+}
+
+/// Seals a burst: `sealed[i]` is what [`seal`] gives for `jobs[i]`.
+///
+/// Jobs may differ in keys, sizes and distances.
+///
+/// # Panics
+/// If the two slices differ in length, or a place of a job is not wholly inside its frame.
+pub fn seal_batch(jobs: &mut [SealJob<'_>], sealed: &mut [Sealed]) {
+    assert_eq!(jobs.len(), sealed.len(), "one outcome per job");
+    for (job, sealed) in jobs.iter_mut().zip(sealed) {
+        *sealed = seal(job.context, &job.associated, job.frame, job.at);
+    }
+}
+
+/// Opens a burst: `opened[i]` is what [`open`] gives for `jobs[i]`. A job whose tag does not verify
+/// changes no other.
+///
+/// # Panics
+/// If the two slices differ in length, or a place of a job is not wholly inside its frame.
+pub fn open_batch(jobs: &mut [OpenJob<'_>], opened: &mut [Result<Sums, BadTag>]) {
+    assert_eq!(jobs.len(), opened.len(), "one outcome per job");
+    for (job, opened) in jobs.iter_mut().zip(opened) {
+        *opened = open(job.context, &job.associated, job.frame, job.at, &job.tag);
     }
 }
 

@@ -18,8 +18,10 @@ pub mod keys;
 mod low;
 mod model;
 pub mod segment;
+mod sum;
 
-pub use kernel::{kernel_name, open, seal};
+pub use kernel::{kernel_name, open, open_batch, seal, seal_batch};
 pub use keys::{EpochKeys, EqualKeys, KeyContext, TrafficKeys};
-
-pub use segment::{Associated, BadTag, Payload, SegmentFlags, TAG_LEN, Tag};
+pub use segment::{
+    Associated, BATCH, BadTag, OpenJob, Payload, SealJob, Sealed, SegmentFlags, Sums, TAG_LEN, Tag,
+};

@@ -12,7 +12,8 @@ use ghash::GHash;
 use ghash::universal_hash::UniversalHash;
 use subtle::ConstantTimeEq;
 
-use crate::segment::{Associated, BadTag, Payload, TAG_LEN, Tag};
+use crate::segment::{Associated, BadTag, Payload, Sealed, Sums, TAG_LEN, Tag};
+use crate::sum::sum;
 
 /// Set in a counter block, clear in a tag's input: `K` never encrypts one block for both uses
 /// (M3.7).
@@ -35,12 +36,13 @@ impl Context {
 }
 
 /// As [`crate::seal`].
-pub(crate) fn seal(ctx: &Context, a: &Associated, frame: &mut [u8], at: Payload) -> Tag {
+pub(crate) fn seal(ctx: &Context, a: &Associated, frame: &mut [u8], at: Payload) -> Sealed {
     let (src, dst, len) = (usize::from(at.src), usize::from(at.dst), usize::from(at.len));
+    let before = sum(&frame[src..src + len]);
     let tag = tag_of(ctx, a, at.len, &frame[src..src + len]);
     frame.copy_within(src..src + len, dst);
     keystream(ctx, a.offset, &tag).apply_keystream(&mut frame[dst..dst + len]);
-    tag
+    Sealed { tag, sums: Sums { before, after: sum(&frame[dst..dst + len]) } }
 }
 
 /// As [`crate::open`].
@@ -50,17 +52,18 @@ pub(crate) fn open(
     frame: &mut [u8],
     at: Payload,
     tag: &Tag,
-) -> Result<(), BadTag> {
+) -> Result<Sums, BadTag> {
     let (src, dst, len) = (usize::from(at.src), usize::from(at.dst), usize::from(at.len));
+    let before = sum(&frame[src..src + len]);
     frame.copy_within(src..src + len, dst);
     let payload = &mut frame[dst..dst + len];
     keystream(ctx, a.offset, tag).apply_keystream(payload);
     let expected = tag_of(ctx, a, at.len, payload);
     if bool::from(expected.ct_eq(tag)) {
-        Ok(())
+        Ok(Sums { before, after: sum(payload) })
     } else {
         payload.fill(0);
-        Err(BadTag)
+        Err(BadTag { before })
     }
 }
 

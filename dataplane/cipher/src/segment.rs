@@ -1,8 +1,11 @@
 //! What a tag covers, and where a payload lies in its frame.
 //!
-//! Owns: the associated block `A`, the tag type, the payload's move. Not: how either is computed.
+//! Owns: the associated block `A`, the tag type, the payload's move, jobs and their outcomes. Not: how
+//! any of it is computed.
 
 use thiserror::Error;
+
+use crate::keys::KeyContext;
 
 /// Octets of a tag.
 pub const TAG_LEN: usize = 12;
@@ -66,9 +69,64 @@ pub struct Payload {
     pub len: u16,
 }
 
+/// Sums of a payload as TCP's checksum takes them (RFC 1071): 16-bit big-endian words from the
+/// first octet on, an odd last octet padded with zero, folded to 16 bits, not inverted.
+///
+/// A payload of zeros, or of no octets, has 0; any other a value from 1 to 65535, and 65535 where
+/// the sum is a multiple of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sums {
+    /// Of the octets found at `at.src`.
+    pub before: u16,
+    /// Of the octets written to `at.dst`.
+    pub after: u16,
+}
+
+/// What sealing a segment gives beside its ciphertext.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[must_use = "a sealed payload without its tag is lost"]
+pub struct Sealed {
+    /// Goes into the tag option.
+    pub tag: Tag,
+    /// Of plaintext and ciphertext.
+    pub sums: Sums,
+}
+
 /// The tag does not fit the segment: forged, damaged, re-segmented, or sealed with another key.
 ///
 /// The frame is to be freed; nothing of the session may change (M3.8, hazard 35).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("tag does not verify")]
-pub struct BadTag;
+pub struct BadTag {
+    /// Sum of the octets found, as [`Sums::before`]: tells damage from forgery.
+    pub before: u16,
+}
+
+/// Jobs that a caller best gives to one batch; any number is allowed.
+pub const BATCH: usize = 32;
+
+/// One segment to seal; fields as the parameters of [`crate::seal`].
+pub struct SealJob<'a> {
+    /// Keys of the segment's direction and epoch.
+    pub context: &'a KeyContext,
+    /// What the tag covers beside the payload.
+    pub associated: Associated,
+    /// Holds the payload and the place it moves to.
+    pub frame: &'a mut [u8],
+    /// Where the payload is and where it goes.
+    pub at: Payload,
+}
+
+/// One segment to open; fields as the parameters of [`crate::open`].
+pub struct OpenJob<'a> {
+    /// Keys of the segment's direction and epoch.
+    pub context: &'a KeyContext,
+    /// What the tag covers beside the payload.
+    pub associated: Associated,
+    /// Holds the payload and the place it moves to.
+    pub frame: &'a mut [u8],
+    /// Where the payload is and where it goes.
+    pub at: Payload,
+    /// As received.
+    pub tag: Tag,
+}

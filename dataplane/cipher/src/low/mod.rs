@@ -18,7 +18,8 @@ pub(crate) use context::Context;
 
 use subtle::ConstantTimeEq;
 
-use crate::segment::{Associated, BadTag, Payload, Tag};
+use crate::segment::{Associated, BadTag, Payload, Sealed, Sums, Tag};
+use crate::sum::sum;
 
 /// Proof that the CPU and the operating system run VAES and VPCLMULQDQ on 512 bits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,10 +40,12 @@ impl Available {
 }
 
 /// As `model::seal`.
-pub(crate) fn seal(ctx: &Context, a: &Associated, frame: &mut [u8], at: Payload) -> Tag {
+pub(crate) fn seal(ctx: &Context, a: &Associated, frame: &mut [u8], at: Payload) -> Sealed {
     let block = a.block(at.len);
+    let before = sum_at(frame, at.src, at.len);
     // SAFETY: a `Context` exists only where every instruction of the kernel was detected.
-    unsafe { segment::seal(ctx, a.offset, &block, frame, at) }
+    let tag = unsafe { segment::seal(ctx, a.offset, &block, frame, at) };
+    Sealed { tag, sums: Sums { before, after: sum_at(frame, at.dst, at.len) } }
 }
 
 /// As `model::open`.
@@ -52,17 +55,22 @@ pub(crate) fn open(
     frame: &mut [u8],
     at: Payload,
     tag: &Tag,
-) -> Result<(), BadTag> {
+) -> Result<Sums, BadTag> {
     let block = a.block(at.len);
+    let before = sum_at(frame, at.src, at.len);
     // SAFETY: a `Context` exists only where every instruction of the kernel was detected.
     let expected = unsafe { segment::open(ctx, a.offset, &block, frame, (at, tag)) };
     if bool::from(expected.ct_eq(tag)) {
-        Ok(())
+        Ok(Sums { before, after: sum_at(frame, at.dst, at.len) })
     } else {
         let dst = usize::from(at.dst);
         frame[dst..dst + usize::from(at.len)].fill(0);
-        Err(BadTag)
+        Err(BadTag { before })
     }
+}
+
+fn sum_at(frame: &[u8], start: u16, len: u16) -> u16 {
+    sum(&frame[usize::from(start)..][..usize::from(len)])
 }
 
 #[cfg(test)]

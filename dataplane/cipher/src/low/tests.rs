@@ -2,7 +2,8 @@
 
 use super::{Available, Context};
 use crate::model;
-use crate::segment::{Associated, BadTag, Payload, SegmentFlags};
+use crate::segment::{Associated, BadTag, Payload, SegmentFlags, Sums};
+use crate::sum::sum;
 
 const AES: [u8; 32] = *b"an AES key of 32 octets, no less";
 const HASH: [u8; 16] = *b"a key for GHASH.";
@@ -47,19 +48,26 @@ fn compare(pair: &Pair, random: &mut Random, a: &Associated, at: Payload) {
     let mut slow = fast.clone();
     let back = Payload { src: at.dst, dst: at.src, len: at.len };
 
-    let tag = super::seal(&pair.fast, a, &mut fast, at);
-    assert_eq!(tag, model::seal(&pair.model, a, &mut slow, at), "tag, {a:?} {at:?}");
+    let plain = sum(&fast[usize::from(at.src)..][..usize::from(at.len)]);
+    let sealed = super::seal(&pair.fast, a, &mut fast, at);
+    let tag = sealed.tag;
+    assert_eq!(sealed, model::seal(&pair.model, a, &mut slow, at), "tag, {a:?} {at:?}");
+    let sums = sealed.sums;
+    assert_eq!(sums.before, plain);
+    assert_eq!(sums.after, sum(&fast[usize::from(at.dst)..][..usize::from(at.len)]));
     assert_eq!(fast, slow, "sealed, {a:?} {at:?}");
 
     let (mut forged, mut forged_slow) = (fast.clone(), fast.clone());
     let mut wrong = tag;
     wrong[usize::from(random.below(12))] ^= 1 << random.below(8);
-    assert_eq!(super::open(&pair.fast, a, &mut forged, back, &wrong), Err(BadTag));
-    assert_eq!(model::open(&pair.model, a, &mut forged_slow, back, &wrong), Err(BadTag));
+    let refused = Err(BadTag { before: sums.after });
+    assert_eq!(super::open(&pair.fast, a, &mut forged, back, &wrong), refused);
+    assert_eq!(model::open(&pair.model, a, &mut forged_slow, back, &wrong), refused);
     assert_eq!(forged, forged_slow, "refused, {a:?} {at:?}");
 
-    assert_eq!(super::open(&pair.fast, a, &mut fast, back, &tag), Ok(()), "{a:?} {at:?}");
-    assert_eq!(model::open(&pair.model, a, &mut slow, back, &tag), Ok(()));
+    let sums = Sums { before: sums.after, after: sums.before };
+    assert_eq!(super::open(&pair.fast, a, &mut fast, back, &tag), Ok(sums), "{a:?} {at:?}");
+    assert_eq!(model::open(&pair.model, a, &mut slow, back, &tag), Ok(sums));
     assert_eq!(fast, slow, "opened, {a:?} {at:?}");
 }
 

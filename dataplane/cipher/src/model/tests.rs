@@ -3,7 +3,11 @@
 use proptest::prelude::*;
 use serde::Deserialize;
 
-use crate::{Associated, BadTag, KeyContext, Payload, SegmentFlags, Tag, TrafficKeys, open, seal};
+use crate::sum::sum;
+use crate::{
+    Associated, BadTag, KeyContext, Payload, Sealed, SegmentFlags, Sums, Tag, TrafficKeys, open,
+    seal,
+};
 
 #[derive(Deserialize)]
 struct Vectors {
@@ -41,9 +45,14 @@ fn at(offset: u64) -> Associated {
 fn sealed(ctx: &KeyContext, a: &Associated, plaintext: &[u8]) -> (Vec<u8>, Tag) {
     let mut frame = plaintext.to_vec();
     let len = u16::try_from(plaintext.len()).unwrap();
-    let tag = seal(ctx, a, &mut frame, Payload { src: 0, dst: 0, len });
-    (frame, tag)
+    let sealed = seal(ctx, a, &mut frame, Payload { src: 0, dst: 0, len });
+    assert_eq!(sealed.sums, Sums { before: sum(plaintext), after: sum(&frame) });
+    (frame, sealed.tag)
 }
+
+/// The tag did not verify; the sum has been looked at.
+#[derive(Debug, PartialEq, Eq)]
+struct Refused;
 
 /// Opens a ciphertext in place; what is left in the frame comes back either way.
 fn opened(
@@ -51,10 +60,20 @@ fn opened(
     a: &Associated,
     ciphertext: &[u8],
     tag: &Tag,
-) -> (Vec<u8>, Result<(), BadTag>) {
+) -> (Vec<u8>, Result<(), Refused>) {
     let mut frame = ciphertext.to_vec();
     let len = u16::try_from(ciphertext.len()).unwrap();
-    let result = open(ctx, a, &mut frame, Payload { src: 0, dst: 0, len }, tag);
+    let before = sum(ciphertext);
+    let result = match open(ctx, a, &mut frame, Payload { src: 0, dst: 0, len }, tag) {
+        Ok(sums) => {
+            assert_eq!(sums, Sums { before, after: sum(&frame) });
+            Ok(())
+        }
+        Err(bad) => {
+            assert_eq!(bad, BadTag { before });
+            Err(Refused)
+        }
+    };
     (frame, result)
 }
 
@@ -122,10 +141,10 @@ fn the_longest_payload_makes_the_round() {
 fn the_two_directions_do_not_open_each_other() {
     let (up, down) = (context(&[1; 32], &[2; 16]), context(&[3; 32], &[4; 16]));
     let (ciphertext, tag) = sealed(&up, &at(0), b"reflected");
-    assert_eq!(opened(&down, &at(0), &ciphertext, &tag).1, Err(BadTag));
+    assert_eq!(opened(&down, &at(0), &ciphertext, &tag).1, Err(Refused));
     // Each half of the key matters by itself.
     for other in [context(&[1; 32], &[4; 16]), context(&[3; 32], &[2; 16])] {
-        assert_eq!(opened(&other, &at(0), &ciphertext, &tag).1, Err(BadTag));
+        assert_eq!(opened(&other, &at(0), &ciphertext, &tag).1, Err(Refused));
     }
 }
 
@@ -179,7 +198,7 @@ proptest! {
         let place = |start: u16| usize::from(start)..usize::from(start + len);
         let mut frame = vec![0xee; 64 + plaintext.len()];
         frame[place(src)].copy_from_slice(&plaintext);
-        let tag = seal(&ctx, &a, &mut frame, Payload { src, dst, len });
+        let Sealed { tag, sums } = seal(&ctx, &a, &mut frame, Payload { src, dst, len });
         prop_assert_eq!(tag, expected_tag);
         prop_assert_eq!(&frame[place(dst)], &expected[..]);
         for (i, octet) in frame.iter().enumerate() {
@@ -188,7 +207,8 @@ proptest! {
             }
         }
 
-        prop_assert_eq!(open(&ctx, &a, &mut frame, Payload { src: dst, dst: src, len }, &tag), Ok(()));
+        let back = Sums { before: sums.after, after: sums.before };
+        prop_assert_eq!(open(&ctx, &a, &mut frame, Payload { src: dst, dst: src, len }, &tag), Ok(back));
         prop_assert_eq!(&frame[place(src)], &plaintext[..]);
     }
 
@@ -206,13 +226,13 @@ proptest! {
         let flip = bit.index(8 * forged.len());
         forged[flip / 8] ^= 1 << (flip % 8);
         let (left, result) = opened(&ctx, &a, &forged, &tag);
-        prop_assert_eq!(result, Err(BadTag));
+        prop_assert_eq!(result, Err(Refused));
         prop_assert!(left.iter().all(|octet| *octet == 0));
 
         let mut forged = tag;
         let flip = bit.index(8 * forged.len());
         forged[flip / 8] ^= 1 << (flip % 8);
-        prop_assert_eq!(opened(&ctx, &a, &ciphertext, &forged).1, Err(BadTag));
+        prop_assert_eq!(opened(&ctx, &a, &ciphertext, &forged).1, Err(Refused));
     }
 
     /// Everything in `A` is covered: offset, FIN, RST, phase and length.
@@ -232,12 +252,12 @@ proptest! {
             Associated { flags: rst, ..a },
             Associated { phase: a.phase ^ 1, ..a },
         ] {
-            prop_assert_eq!(opened(&ctx, &other, &ciphertext, &tag).1, Err(BadTag));
+            prop_assert_eq!(opened(&ctx, &other, &ciphertext, &tag).1, Err(Refused));
         }
         let longer = [&ciphertext[..], &[0]].concat();
-        prop_assert_eq!(opened(&ctx, &a, &longer, &tag).1, Err(BadTag));
+        prop_assert_eq!(opened(&ctx, &a, &longer, &tag).1, Err(Refused));
         if let Some((_, shorter)) = ciphertext.split_last() {
-            prop_assert_eq!(opened(&ctx, &a, shorter, &tag).1, Err(BadTag));
+            prop_assert_eq!(opened(&ctx, &a, shorter, &tag).1, Err(Refused));
         }
     }
 
