@@ -4,8 +4,10 @@
 mod abuse;
 mod data;
 mod exchange;
+mod forgeries;
 mod handshake;
 mod harness;
+mod layouts;
 mod mangled;
 mod policy;
 mod quotation;
