@@ -11,6 +11,8 @@
 
 #![deny(unsafe_code)]
 
+#[cfg(test)]
+mod external;
 pub mod kernel;
 pub mod keys;
 #[cfg(target_arch = "x86_64")]
