@@ -1,4 +1,5 @@
-//! The netns lab and the end-to-end tests on the real chain.
+//! The netns lab, the hazard suite and the end-to-end tests on the real chain.
 
 pub mod demo;
+pub mod hazards;
 pub mod lab;

@@ -5,6 +5,7 @@ mod bench;
 mod ci;
 mod demo;
 mod dependencies;
+mod hazards;
 mod packages;
 mod run;
 mod test;
@@ -19,6 +20,7 @@ usage: cargo xtask COMMAND
   test [--full] [NAME]     all tests: unit, property, lab (needs root; asks sudo)
   ci                       format, tidy, dependency rules, clippy, then test
   bench NAME [--json] [--record]  benchmarks beside their peers in one run (all; --list)
+  hazards [--json] [ROW]   the hazard suite on the real chain: every row of docs/hazards.md, or one
   lab up | down            build a lab with running gateway, agent and KDC to look around; take it down
   setup                    install the Debian packages that are missing (all others do it first)
   tidy                     only the checks of style and dependency rules";
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         Some((&"test", rest)) => test::test(rest),
         Some((&"ci", [])) => ci::ci(),
         Some((&"bench", rest)) => bench::bench(rest),
+        Some((&"hazards", rest)) => hazards::hazards(rest),
         Some((&"lab", [action @ ("up" | "down")])) => demo::lab(action),
         Some((&"setup", [])) => packages::install_missing(),
         Some((&"tidy", [])) => tidy::check().and_then(|()| dependencies::check()),

@@ -17,7 +17,7 @@ enum Probe {
 use Probe::{File, Program};
 
 /// Probe, package, reason.
-const NEEDED: [(Probe, &str); 18] = [
+const NEEDED: [(Probe, &str); 20] = [
     // Building: C for libbpf, clang for the XDP program, headers for both.
     (Program("cc"), "gcc"),
     (Program("make"), "make"),
@@ -40,6 +40,9 @@ const NEEDED: [(Probe, &str); 18] = [
     // promtool, which checks the metrics page.
     (Program("promtool"), "prometheus"),
     (Program("nsenter"), "util-linux"),
+    // The independent peer.
+    (File("/usr/lib/python3/dist-packages/scapy/__init__.py"), "python3-scapy"),
+    (File("/usr/lib/python3/dist-packages/cryptography/__init__.py"), "python3-cryptography"),
 ];
 
 /// Services that these packages start when installed.

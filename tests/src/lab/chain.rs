@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::config::{self, Setup};
-use super::harness::{Side, Watch, guarded, no_leak, privileged, show_logs, totals};
+use super::harness::{Side, Watch, guarded, keep_logs, no_leak, privileged, show_logs, totals};
 use super::namespace::Namespace;
 use super::process::{Process, failed, run, run_any, wait_until};
 use super::topology::{Host, Topology};
@@ -355,6 +355,11 @@ impl Chain {
             println!("---- {node:?} sessions: {}", sessions.unwrap_or_else(|e| e.to_string()));
         }
         show_logs(&self.topology, test);
+    }
+
+    /// Stores every log of the lab under `target/lab/TEST`, without a word.
+    pub fn keep_logs(&self, test: &str) {
+        keep_logs(&self.topology, test);
     }
 
     /// Leaves everything running after this value is gone.

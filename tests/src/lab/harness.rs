@@ -174,10 +174,8 @@ pub fn guarded<L>(
 /// Prints every log of the lab and stores them under `target/lab/TEST`.
 pub fn show_logs(topology: &Topology, test: &str) {
     const TAIL: usize = 60;
-    let kept = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/lab").join(test);
-    let _ = std::fs::create_dir_all(&kept);
+    let kept = keep_logs(topology, test);
     for (name, text) in topology.site.logs() {
-        let _ = std::fs::write(kept.join(&name), &text);
         if text.is_empty() {
             continue;
         }
@@ -188,4 +186,14 @@ pub fn show_logs(topology: &Topology, test: &str) {
         }
     }
     println!("---- whole logs: {}", kept.display());
+}
+
+/// Stores every log of the lab under `target/lab/TEST`; the directory.
+pub fn keep_logs(topology: &Topology, test: &str) -> PathBuf {
+    let kept = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/lab").join(test);
+    let _ = std::fs::create_dir_all(&kept);
+    for (name, text) in topology.site.logs() {
+        let _ = std::fs::write(kept.join(&name), &text);
+    }
+    kept
 }

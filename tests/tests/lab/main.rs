@@ -5,6 +5,7 @@
 mod baseline;
 mod claims;
 mod failures;
+mod hazards;
 mod hostile;
 mod keys;
 mod matrix;

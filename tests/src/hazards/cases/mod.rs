@@ -1,0 +1,3 @@
+//! The cases of the hazard suite, by subject. Each file says which rows it shows.
+
+pub mod programs;

@@ -1,0 +1,95 @@
+//! Cases shown by unchanged programs alone: rows 28, 30, 39.
+
+use std::time::{Duration, Instant};
+
+use crate::expect_that;
+use crate::hazards::{Case, Context, Evidence, Lab};
+use crate::lab::chain::Node;
+use crate::lab::config::{CLOSED, ECHO, UNPROTECTED};
+use crate::lab::peers::{Server, connect, dial, exchange};
+use crate::lab::programs::canary_text;
+use crate::lab::topology::{Family, Host};
+use crate::lab::{LabError, LabResult};
+
+/// A connect that must fail is given this long.
+const REFUSED: Duration = Duration::from_secs(2);
+
+/// Row 39: nobody listens, and the program is told at once.
+pub const CLOSED_PORT: Case = Case::new("closed_port_refused_at_once", Lab::Ordinary, closed_port);
+/// Row 28: two queues hash the two directions to different workers.
+pub const TWO_WORKERS: Case = Case::new("two_workers_hand_over", Lab::TwoQueues, two_workers);
+/// Rows 28 and 30: a gateway killed under load.
+pub const KILLED: Case = Case::new("killed_gateway_fails_closed", Lab::Crash, killed);
+/// Row 30: the same under `fail = open`.
+pub const KILLED_OPEN: Case = Case::new("killed_gateway_fails_open", Lab::FailOpen, killed_open);
+
+fn closed_port(ctx: &mut Context, family: Family) -> LabResult<Evidence> {
+    let started = Instant::now();
+    let client = ctx.chain.host(Host::Client1);
+    let address = Host::Server1.address(family);
+    let outcome = connect(client, address, CLOSED, Duration::from_secs(10))?;
+    let took = started.elapsed();
+    let Err(error) = outcome else {
+        return Err(LabError::Expectation("connected to nobody".to_owned()));
+    };
+    let refused = error.kind() == std::io::ErrorKind::ConnectionRefused;
+    expect_that!(refused && took < Duration::from_secs(1), "{error} after {took:?}");
+    Ok(format!("connect to a closed port refused after {} ms", took.as_millis()))
+}
+
+fn two_workers(ctx: &mut Context, family: Family) -> LabResult<Evidence> {
+    let _server = Server::echo(ctx.chain.host(Host::Server1), ECHO)?;
+    let handed = |ctx: &Context| -> LabResult<u64> {
+        let status = ctx.chain.status(Node::Gateway)?;
+        let workers = status["workers"].as_array().cloned().unwrap_or_default();
+        Ok(workers.iter().filter_map(|worker| worker["exchange_out"].as_u64()).sum())
+    };
+    let before = handed(ctx)?;
+    for _ in 0..8 {
+        talk(ctx, family)?;
+    }
+    let rise = handed(ctx)? - before;
+    expect_that!(rise > 0, "no frame came to the other worker: nothing was shown");
+    Ok(format!("8 connections unharmed, {rise} frames handed to their owner"))
+}
+
+/// An exchange over a fresh connection.
+fn talk(ctx: &Context, family: Family) -> LabResult {
+    let mut stream = dial(ctx.chain.host(Host::Client1), Host::Server1.address(family), ECHO)?;
+    exchange(&mut stream, canary_text(20_000).as_bytes())
+}
+
+fn killed(ctx: &mut Context, family: Family) -> LabResult<Evidence> {
+    let _echo = Server::echo(ctx.chain.host(Host::Server1), ECHO)?;
+    let _other = Server::echo(ctx.chain.host(Host::Server1), UNPROTECTED)?;
+    talk(ctx, family)?;
+    ctx.chain.process(Node::Gateway)?.crash()?;
+    let address = Host::Server1.address(family);
+    for host in [Host::Client1, Host::Stranger] {
+        let outcome = connect(ctx.chain.host(host), address, ECHO, REFUSED)?;
+        expect_that!(outcome.is_err(), "{host:?} reached a service without the gateway");
+    }
+    let mut other = dial(ctx.chain.host(Host::Stranger), address, UNPROTECTED)?;
+    exchange(&mut other, &[b'.'; 50_000])?;
+    ctx.chain.start_node(Node::Gateway)?;
+    talk(ctx, family)?;
+    Ok("killed: the service times out, other traffic flows; restarted: it serves".to_owned())
+}
+
+fn killed_open(ctx: &mut Context, family: Family) -> LabResult<Evidence> {
+    let _echo = Server::echo(ctx.chain.host(Host::Server1), ECHO)?;
+    let address = Host::Server1.address(family);
+    let mut living = dial(ctx.chain.host(Host::Client1), address, ECHO)?;
+    exchange(&mut living, canary_text(5000).as_bytes())?;
+    ctx.chain.process(Node::Gateway)?.crash()?;
+    // In clear by policy: no canary in it.
+    let mut stranger = dial(ctx.chain.host(Host::Stranger), address, ECHO)?;
+    exchange(&mut stranger, &[b'.'; 5000])?;
+    living.set_read_timeout(Some(Duration::from_secs(1))).map_err(LabError::io("set a limit"))?;
+    let stuck = exchange(&mut living, canary_text(500).as_bytes());
+    expect_that!(stuck.is_err(), "a live ciphered session went on without a gateway");
+    ctx.chain.start_node(Node::Gateway)?;
+    talk(ctx, family)?;
+    Ok("killed: a plain client is served in clear, the live ciphered session stays silent"
+        .to_owned())
+}
