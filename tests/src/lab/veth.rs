@@ -1,6 +1,7 @@
 //! Virtual cables between two namespaces, with the offloads that the lab needs.
 //! Owns no addresses. A cable ends with either of its namespaces.
 
+use std::path::Path;
 use std::process::Command;
 
 use super::LabResult;
@@ -54,6 +55,13 @@ pub fn connect(a: End<'_>, b: End<'_>, queues: u32) -> LabResult {
 
 /// Makes a bridge in `namespace` out of the interfaces `ports`.
 pub fn bridge(namespace: &Namespace, name: &str, ports: &[&str]) -> LabResult {
+    for table in ["arp", "ip", "ip6"] {
+        // Where the kernel shows bridged frames to netfilter, that costs a fifth of their way.
+        let key = format!("net.bridge.bridge-nf-call-{table}tables");
+        if Path::new("/proc/sys").join(key.replace('.', "/")).exists() {
+            namespace.sysctl(&key, "0")?;
+        }
+    }
     namespace.ip(&format!("link add {name} type bridge stp_state 0 mcast_snooping 0"))?;
     for port in ports {
         namespace.ip(&format!("link set {port} master {name}"))?;
