@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::config::{self, Setup};
 use super::harness::{Side, Watch, guarded, keep_logs, no_leak, privileged, show_logs, totals};
 use super::namespace::Namespace;
-use super::process::{Process, failed, run, run_any, wait_until};
+use super::process::{Process, beside, failed, run, run_any, wait_until};
 use super::topology::{Host, Topology};
 use super::{LabError, LabResult};
 
@@ -46,13 +46,7 @@ pub fn binary() -> LabResult<PathBuf> {
     if let Some(path) = std::env::var_os("SEKISHO_BIN") {
         return Ok(path.into());
     }
-    let here = std::env::current_exe().map_err(LabError::io("find this program"))?;
-    let beside = here.ancestors().skip(1).take(2).map(|directory| directory.join("sekisho"));
-    beside.into_iter().find(|path| path.is_file()).ok_or_else(|| {
-        LabError::Expectation(
-            "no sekisho binary: build it (cargo build -p sekisho) or set SEKISHO_BIN".to_owned(),
-        )
-    })
+    beside("sekisho")
 }
 
 /// A topology with running processes.

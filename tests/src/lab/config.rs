@@ -6,7 +6,7 @@ use std::path::Path;
 use super::topology::{CIPHER, Family, Host, PLAIN, Plan};
 
 /// TCP ports of the servers that are protected services. Nothing listens on [`CLOSED`].
-pub const PROTECTED: [u16; 6] = [ECHO, WEB, CLOSED, BANNER, IPERF, REDIS];
+pub const PROTECTED: [u16; 7] = [ECHO, WEB, CLOSED, BANNER, IPERF, REDIS, STREAM];
 /// Echo server.
 pub const ECHO: u16 = 7;
 /// nginx.
@@ -19,6 +19,8 @@ pub const BANNER: u16 = 2525;
 pub const IPERF: u16 = 5201;
 /// redis.
 pub const REDIS: u16 = 6379;
+/// Long streams with digests.
+pub const STREAM: u16 = 9000;
 /// A TCP port of the same servers that is no protected service.
 pub const UNPROTECTED: u16 = 8088;
 /// UDP port of key delivery.

@@ -6,12 +6,13 @@
 //! | `error` | what can go wrong |
 //! | `process` | a child process, a wait |
 //! | `namespace`, `veth` | a network namespace, a cable |
-//! | `tagger` | VLAN tags on a cable |
+//! | `packet`, `tagger` | a socket for whole frames, VLAN tags on a cable |
+//! | `impaired` | the impairment box in a cable |
 //! | `site` | the directory of a lab |
-//! | `topology` | the network, drawn |
+//! | `hosts`, `topology` | who is there, the network, drawn |
 //! | `capture`, `seen` | frames seen, frames read |
 //! | `forge`, `inject` | frames forged, frames sent |
-//! | `programs`, `peers` | unchanged programs, small TCP peers of our own |
+//! | `programs`, `peers`, `streams` | unchanged programs, small TCP peers of our own, long streams |
 //! | `config`, `chain` | configuration files, the running processes |
 //! | `claims` | the claims, checked on a running chain |
 //! | `harness` | what all lab tests share |
@@ -24,13 +25,17 @@ pub mod claims;
 pub mod config;
 pub mod forge;
 pub mod harness;
+pub mod hosts;
+pub mod impaired;
 pub mod inject;
 pub mod namespace;
+pub mod packet;
 pub mod peers;
 pub mod process;
 pub mod programs;
 pub mod seen;
 pub mod site;
+pub mod streams;
 pub mod tagger;
 pub mod topology;
 pub mod veth;

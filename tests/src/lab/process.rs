@@ -36,6 +36,16 @@ pub fn wait_until(
     }
 }
 
+/// A program of ours that was built beside this one.
+pub fn beside(name: &str) -> LabResult<PathBuf> {
+    let here = std::env::current_exe().map_err(LabError::io("find this program"))?;
+    let places = here.ancestors().skip(1).take(2).map(|directory| directory.join(name));
+    places.into_iter().find(|path| path.is_file()).ok_or_else(|| {
+        let how = "build everything first (cargo build --workspace)";
+        LabError::Expectation(format!("no program {name} beside {}: {how}", here.display()))
+    })
+}
+
 /// What a finished command left.
 #[derive(Debug)]
 pub struct Finished {

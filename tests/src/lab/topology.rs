@@ -15,13 +15,17 @@
 //! ours takes a box over, a kernel bridge joins its two ports (the lab without cipher). The stranger is
 //! a client that no agent serves.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
-use super::LabResult;
+use super::hosts::{HOSTS, address};
+use super::impaired::{self, Cable, TO_CLIENTS, TO_SERVERS};
 use super::namespace::Namespace;
 use super::site::Site;
 use super::tagger::{BARE, TAGGED, Tagger};
 use super::veth::{End, bridge, connect};
+use super::{LabError, LabResult};
+
+pub use super::hosts::{Family, Host};
 
 /// Port of both boxes that faces the network.
 pub const CIPHER: &str = "cipher0";
@@ -36,74 +40,6 @@ pub const TO_BOX: &str = "tobox0";
 /// The kernel bridge that stands for a box.
 const STAND_IN: &str = "standin0";
 
-/// Internet protocol version of an exchange.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    /// IPv4.
-    V4,
-    /// IPv6.
-    V6,
-}
-
-impl Family {
-    /// Both.
-    pub const BOTH: [Self; 2] = [Self::V4, Self::V6];
-
-    /// The word for reports.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::V4 => "IPv4",
-            Self::V6 => "IPv6",
-        }
-    }
-}
-
-/// A host of the lab with addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Host {
-    /// The first client behind the agent.
-    Client1,
-    /// The second client behind the agent.
-    Client2,
-    /// A client that no agent serves.
-    Stranger,
-    /// The first server behind the gateway.
-    Server1,
-    /// The second server behind the gateway.
-    Server2,
-}
-
-impl Host {
-    /// Its address.
-    pub fn address(self, family: Family) -> IpAddr {
-        let (net, host) = self.numbers();
-        address(family, net, host)
-    }
-
-    /// Third and last number of its IPv4 address.
-    fn numbers(self) -> (u8, u8) {
-        match self {
-            Self::Client1 => (1, 10),
-            Self::Client2 => (1, 11),
-            Self::Stranger => (3, 10),
-            Self::Server1 => (2, 10),
-            Self::Server2 => (2, 11),
-        }
-    }
-}
-
-/// `10.0.net.host` or `fd00:net::host` (digits as written).
-fn address(family: Family, net: u8, host: u8) -> IpAddr {
-    match family {
-        Family::V4 => Ipv4Addr::new(10, 0, net, host).into(),
-        Family::V6 => {
-            // The decimal digits are shown again as hexadecimal ones: fd00:2::10 goes with 10.0.2.10.
-            let digits = u16::from(host / 10) * 16 + u16::from(host % 10);
-            Ipv6Addr::new(0xfd00, u16::from(net), 0, 0, 0, 0, 0, digits).into()
-        }
-    }
-}
-
 /// What may differ between labs.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
@@ -111,11 +47,13 @@ pub struct Plan {
     pub queues: u32,
     /// 802.1Q id of all frames at the boxes' ports: a tagger sits in each of their cables.
     pub vlan: Option<u16>,
+    /// Cables with an impairment node in them, for labs without VLAN tags.
+    pub impaired: &'static [Cable],
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { queues: 1, vlan: None }
+        Self { queues: 1, vlan: None, impaired: &[] }
     }
 }
 
@@ -137,18 +75,10 @@ pub struct Topology {
     pub office: Namespace,
     hosts: Vec<(Host, Namespace)>,
     taggers: Vec<(Tagger, Namespace)>,
+    impairment_nodes: Vec<(Cable, Namespace)>,
     /// Configurations, logs and the bpffs.
     pub site: Site,
 }
-
-/// The hosts of the lab, each with its name.
-const HOSTS: [(Host, &str); 5] = [
-    (Host::Client1, "client1"),
-    (Host::Client2, "client2"),
-    (Host::Stranger, "stranger"),
-    (Host::Server1, "server1"),
-    (Host::Server2, "server2"),
-];
 
 impl Topology {
     /// Builds the network of the drawing with kernel bridges in place of both boxes.
@@ -168,6 +98,7 @@ impl Topology {
             office: Namespace::create("office")?,
             hosts,
             taggers: Vec::new(),
+            impairment_nodes: Vec::new(),
             site,
         };
         topology.lay_cables()?;
@@ -193,6 +124,19 @@ impl Topology {
     /// Puts a kernel bridge in place of a box.
     pub fn stand_in(&self, namespace: &Namespace) -> LabResult {
         bridge(namespace, STAND_IN, &[CIPHER, PLAIN])
+    }
+
+    /// The node that the plan put into a cable.
+    pub fn impairment_node(&self, cable: Cable) -> LabResult<&Namespace> {
+        let found = self.impairment_nodes.iter().find(|(candidate, _)| *candidate == cable);
+        found
+            .map(|(_, node)| node)
+            .ok_or_else(|| LabError::Expectation(format!("no impairment node in {cable:?}")))
+    }
+
+    /// Puts a kernel bridge in place of an impairment box.
+    pub fn stand_in_cable(&self, node: &Namespace) -> LabResult {
+        bridge(node, STAND_IN, &[TO_CLIENTS, TO_SERVERS])
     }
 
     /// All namespaces with their roles, for a person who looks around.
@@ -243,13 +187,17 @@ impl Topology {
         };
         cable((self.host(Host::Client1), "eth0"), (&self.office, "client1"), 1)?;
         cable((self.host(Host::Client2), "eth0"), (&self.office, "client2"), 1)?;
-        let taggers = [
-            self.box_cable((&self.agent, PLAIN), (&self.office, TO_BOX))?,
-            self.box_cable((&self.agent, CIPHER), (&self.router, TO_AGENT))?,
-            self.box_cable((&self.gateway, CIPHER), (&self.router, TO_GATEWAY))?,
-            self.box_cable((&self.gateway, PLAIN), (&self.lan, TO_BOX))?,
-        ];
-        self.taggers.extend(taggers.into_iter().flatten());
+        for cable in
+            [Cable::AgentPlain, Cable::AgentCipher, Cable::GatewayCipher, Cable::GatewayPlain]
+        {
+            if self.plan.impaired.contains(&cable) {
+                let node = self.impaired_cable(cable)?;
+                self.impairment_nodes.push((cable, node));
+            } else {
+                let tagger = self.box_cable(cable)?;
+                self.taggers.extend(tagger);
+            }
+        }
         cable((&self.lan, "server1"), (self.host(Host::Server1), "eth0"), 1)?;
         cable((&self.lan, "server2"), (self.host(Host::Server2), "eth0"), 1)?;
         cable((&self.router, "stranger0"), (self.host(Host::Stranger), "eth0"), 1)?;
@@ -258,13 +206,37 @@ impl Topology {
         bridge(&self.lan, "br0", &["server1", "server2", TO_BOX])
     }
 
+    /// The port of a box and the other end of its cable.
+    fn ends(&self, cable: Cable) -> (End<'_>, End<'_>) {
+        match cable {
+            Cable::AgentPlain => (End::new(&self.agent, PLAIN), End::new(&self.office, TO_BOX)),
+            Cable::AgentCipher => (End::new(&self.agent, CIPHER), End::new(&self.router, TO_AGENT)),
+            Cable::GatewayCipher => {
+                (End::new(&self.gateway, CIPHER), End::new(&self.router, TO_GATEWAY))
+            }
+            Cable::GatewayPlain => (End::new(&self.gateway, PLAIN), End::new(&self.lan, TO_BOX)),
+        }
+    }
+
+    /// A cable from a box's port with an impairment node in it.
+    fn impaired_cable(&self, cable: Cable) -> LabResult<Namespace> {
+        let (port, far) = self.ends(cable);
+        let node = Namespace::create("impair")?;
+        node.sysctl("net.ipv6.conf.default.disable_ipv6", "1")?;
+        let (near_port, near_far) = match cable.port_is_client_side() {
+            true => (TO_CLIENTS, TO_SERVERS),
+            false => (TO_SERVERS, TO_CLIENTS),
+        };
+        connect(port, End::new(&node, near_port), self.plan.queues)?;
+        connect(End::new(&node, near_far), far, 1)?;
+        impaired::prepare(&node)?;
+        self.stand_in_cable(&node)?;
+        Ok(node)
+    }
+
     /// A cable from a box's port, with a tagger in it where the plan wants tags.
-    fn box_cable(
-        &self,
-        port: (&Namespace, &str),
-        far: (&Namespace, &str),
-    ) -> LabResult<Option<(Tagger, Namespace)>> {
-        let (port, far) = (End::new(port.0, port.1), End::new(far.0, far.1));
+    fn box_cable(&self, cable: Cable) -> LabResult<Option<(Tagger, Namespace)>> {
+        let (port, far) = self.ends(cable);
         let Some(vlan) = self.plan.vlan else {
             connect(port, far, self.plan.queues)?;
             return Ok(None);

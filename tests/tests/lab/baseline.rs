@@ -69,7 +69,8 @@ fn programs_talk_over_bridges_and_captures_see_the_canary() -> LabResult {
 
 #[test]
 fn two_queues_and_vlan_tags_cross_the_boxes() -> LabResult {
-    for plan in [Plan { queues: 2, vlan: None }, Plan { queues: 1, vlan: Some(100) }] {
+    let plain = Plan::default();
+    for plan in [Plan { queues: 2, ..plain }, Plan { vlan: Some(100), ..plain }] {
         with_bridges("baseline_plans", plan, |topology| {
             let _echo = Server::echo(topology.host(Host::Server2), 7)?;
             for (host, family) in [(Host::Client2, Family::V4), (Host::Stranger, Family::V6)] {

@@ -7,6 +7,7 @@ mod claims;
 mod failures;
 mod hazards;
 mod hostile;
+mod impaired;
 mod keys;
 mod matrix;
 mod operations;

@@ -1,0 +1,100 @@
+//! The box without sockets: frames and the time go in, frames come out; the seed decides the rest.
+//! Owns both directions and the tables of flows.
+
+use std::time::Duration;
+
+use sekisho_wire::parse_frame;
+use serde_json::Value;
+
+use super::counts::Counts;
+use super::isn::Shifter;
+use super::lane::{Lane, Outcome, impairable};
+use super::nat::Nat;
+use super::random::Random;
+use super::spec::{Plan, SpecError, Way};
+
+/// The box.
+#[derive(Debug)]
+pub struct Engine {
+    plan: Plan,
+    lanes: [Lane; 2],
+    shifter: Shifter,
+    nat: Nat,
+}
+
+/// Frames to send, each with the way that it goes.
+pub type Sending = Vec<(Way, Vec<u8>)>;
+
+impl Engine {
+    /// A box that does what `plan` says.
+    pub fn new(plan: Plan) -> Self {
+        let mut random = Random::new(plan.seed);
+        // Generators of their own: what passes in one direction moves no decision of the other.
+        let mut next = || Random::new(random.next());
+        let lanes = plan.ways.clone().map(|spec| Lane::new(spec, next()));
+        let shifter = Shifter::new(plan.client_isn, plan.server_isn, next());
+        let nat = Nat::new(plan.nat);
+        Self { plan, lanes, shifter, nat }
+    }
+
+    /// Follows a line of control from now on ([`Plan::control`]).
+    pub fn control(&mut self, line: &str) -> Result<(), SpecError> {
+        self.plan.control(line)?;
+        for (lane, spec) in self.lanes.iter_mut().zip(&self.plan.ways) {
+            lane.spec = spec.clone();
+        }
+        Ok(())
+    }
+
+    /// Takes a frame in that goes `way`; what is to be sent at once is appended to `out`.
+    pub fn take(&mut self, way: Way, frame: &[u8], now: Duration, out: &mut Sending) {
+        let lane = &mut self.lanes[way.index()];
+        lane.counts.frames += 1;
+        lane.counts.bytes += frame.len() as u64;
+        let mut frame = frame.to_vec();
+        let Some(view) = impairable(&frame) else {
+            out.push((way, frame));
+            return;
+        };
+        lane.counts.shifted += u64::from(self.shifter.apply(&mut frame, &view));
+        lane.counts.translated += u64::from(self.nat.apply(&mut frame, &view, way));
+        // The parse again: what was rewritten above is in the fields of the view too.
+        let Ok(view) = parse_frame(&frame) else { return };
+        let mut onward = Vec::new();
+        let outcome = lane.take(frame, &view, now, &mut onward);
+        out.extend(onward.into_iter().map(|frame| (way, frame)));
+        if let Outcome::Answered(answer) = outcome {
+            out.push((way.back(), answer));
+        }
+    }
+
+    /// What has waited long enough is appended to `out`.
+    pub fn due(&mut self, now: Duration, out: &mut Sending) {
+        for way in Way::BOTH {
+            let mut ready = Vec::new();
+            self.lanes[way.index()].due(now, &mut ready);
+            out.extend(ready.into_iter().map(|frame| (way, frame)));
+        }
+    }
+
+    /// When [`Engine::due`] has something to do.
+    pub fn next_due(&self) -> Option<Duration> {
+        self.lanes.iter().filter_map(Lane::next_due).min()
+    }
+
+    /// Counts a frame that could not be sent.
+    pub fn unsent(&mut self, way: Way) {
+        self.lanes[way.index()].counts.unsent += 1;
+    }
+
+    /// What was done in one direction.
+    pub fn counts(&self, way: Way) -> &Counts {
+        &self.lanes[way.index()].counts
+    }
+
+    /// What was done in both, with the seed.
+    pub fn report(&self) -> Value {
+        let [up, down] = Way::BOTH.map(|way| self.counts(way).to_json());
+        serde_json::json!({ "seed": self.plan.seed, "up": up, "down": down })
+    }
+}
