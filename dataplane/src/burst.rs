@@ -1,18 +1,24 @@
 //! The one burst loop: parse → look up → decide → cipher → checksum → emit, for both roles and
-//! both sides. Owns the order of the steps and the end of every frame.
+//! both sides. Owns the order of the steps.
+//!
+//! Packets are decided in their order of arrival. What needs the cipher waits for those behind it,
+//! so that all go through one pass, and then all come to their ends in the order of arrival. Where
+//! a decision may depend on what waits, that comes to its end first ([`segment::standing`]): a
+//! burst does what its frames would do one by one.
 
+use sekisho_cipher::BATCH;
 use sekisho_port::{Frame, PacketIo, PortSide};
-use sekisho_session::{FlowHasher, SessionId, Time};
+use sekisho_session::{FlowHasher, Time};
 use sekisho_wire::{FrameView, L2Header};
 
+use crate::batch;
 use crate::buffer::DatagramBuf;
-use crate::classify::{Class, classify};
+use crate::classify::{Class, Segment, classify};
 use crate::drop_reason::DropReason;
 use crate::event::Event;
-use crate::hold::HoldKind;
+use crate::packet::{Packet, Work};
 use crate::quotation;
-use crate::role::Role;
-use crate::segment;
+use crate::segment::{self, Standing};
 use crate::verdict::Verdict;
 use crate::worker::Worker;
 
@@ -24,99 +30,123 @@ pub fn process_burst(
     frames: &mut Vec<Frame>,
     now: Time,
 ) {
-    for frame in frames.drain(..) {
-        worker.counters.received(side, frame.len());
-        process_frame(worker, io, side, frame, now);
-    }
+    let bytes = frames.iter().map(Frame::len).sum();
+    worker.counters.received(side, frames.len(), bytes);
+    process_frames(worker, io, side, frames, now);
 }
 
-/// One frame, from the ring or from another worker.
+/// The same for frames that are counted already: those that another worker received.
+pub(crate) fn process_frames(
+    worker: &mut Worker,
+    io: &mut impl PacketIo,
+    side: PortSide,
+    frames: &mut Vec<Frame>,
+    now: Time,
+) {
+    let mut packets = std::mem::take(&mut worker.packets);
+    while !frames.is_empty() {
+        let count = frames.len().min(BATCH);
+        packets.extend(frames.drain(..count).map(|frame| read(worker, side, frame)));
+        process(worker, io, &mut packets, now);
+        packets.clear();
+    }
+    worker.packets = packets;
+}
+
+/// A frame by itself: one that was held.
 pub(crate) fn process_frame(
     worker: &mut Worker,
     io: &mut impl PacketIo,
     side: PortSide,
-    mut frame: Frame,
-    now: Time,
-) {
-    let verdict = decide(worker, side, &mut frame, now).unwrap_or_else(Verdict::Drop);
-    // What this frame released was sent before it and leaves before it.
-    settle_released(worker, io, now);
-    match verdict {
-        Verdict::Forward => worker.emit(io, side.other(), frame),
-        Verdict::Consume => {
-            worker.counters.tallies().consumed.add(1);
-            io.free(frame);
-        }
-        Verdict::Drop(reason) => worker.drop_frame(io, frame, reason),
-        Verdict::Answer(reason) => {
-            // The frame that came in ended; its buffer leaves as one of our own.
-            worker.counters.dropped(reason);
-            worker.counters.tallies().made.add(1);
-            worker.counters.tallies().refused.add(1);
-            worker.emit(io, side, frame);
-        }
-        Verdict::Hold(session, kind) => hold(worker, io, (session, kind), frame),
-        Verdict::HandOff(owner) => hand_off(worker, io, (owner, side), frame),
-    }
-}
-
-fn hold(
-    worker: &mut Worker,
-    io: &mut impl PacketIo,
-    (session, kind): (SessionId, HoldKind),
     frame: Frame,
-) {
-    // Held frames must not dry the pool up: then TCP's own repetition has to do.
-    if io.free_frames() < LOW_POOL && !worker.hold.has(session, kind) {
-        return worker.drop_frame(io, frame, DropReason::NoFrame);
-    }
-    // Who floods the gateway with SYNs shall not keep others' out: the oldest gives way.
-    if worker.config.role == Role::Gateway
-        && !worker.hold.has_place(session, kind)
-        && let Some(older) = worker.hold.give_way()
-    {
-        worker.drop_frame(io, older, DropReason::HoldFull);
-    }
-    match worker.hold.put(session, kind, frame) {
-        Ok(None) => {}
-        Ok(Some(older)) => worker.drop_frame(io, older, DropReason::HoldReplaced),
-        Err(frame) => worker.drop_frame(io, frame, DropReason::HoldFull),
-    }
-}
-
-/// Frames that the last step let go of: those that waited run through the pipeline once more, now
-/// that their session has come further; those whose session has ended are freed.
-pub(crate) fn settle_released(worker: &mut Worker, io: &mut impl PacketIo, now: Time) {
-    while let Some((frame, reason)) = worker.discard.pop() {
-        worker.drop_frame(io, frame, reason);
-    }
-    while let Some((side, frame)) = worker.released.pop_front() {
-        process_frame(worker, io, side, frame, now);
-    }
-}
-
-fn decide(
-    worker: &mut Worker,
-    side: PortSide,
-    frame: &mut Frame,
     now: Time,
-) -> Result<Verdict, DropReason> {
-    match classify(&worker.config, side, frame.data())? {
-        Class::Tcp(segment) => {
-            let hash = worker.config.hasher.hash(&segment.flow);
-            let owner = FlowHasher::shard(hash, worker.exchange.workers());
-            if owner != worker.exchange.own() {
-                return Ok(Verdict::HandOff(owner));
-            }
-            segment::decide(worker, frame, &segment, hash, now)
+) {
+    let mut packets = [read(worker, side, frame)];
+    process(worker, io, &mut packets, now);
+}
+
+fn read(worker: &Worker, side: PortSide, frame: Frame) -> Packet {
+    let class = classify(&worker.config, side, frame.data());
+    let hash = match &class {
+        Ok(Class::Tcp(segment)) => worker.config.hasher.hash(&segment.flow),
+        Ok(Class::Datagram(..) | Class::Icmp(..)) | Err(_) => 0,
+    };
+    Packet { frame: Some(frame), side, class, hash, work: Work::Later }
+}
+
+/// Decides packets in order, at most a batch of them, and brings all to their ends in order.
+fn process(worker: &mut Worker, io: &mut impl PacketIo, packets: &mut [Packet], now: Time) {
+    let mut first = 0;
+    for at in 0..packets.len() {
+        let standing = standing(worker, &packets[at]);
+        let alone = matches!(standing, Standing::Alone(_));
+        if alone {
+            batch::finish(worker, io, &mut packets[first..at], now);
+            first = at;
         }
-        Class::Datagram(view) => datagram(worker, side, frame, &view),
-        Class::Icmp(view, icmp) => {
-            quotation::cut(frame, &view, &icmp)?;
-            worker.counters.tallies().quotations_cut.add(1);
-            Ok(Verdict::Forward)
+        decide(worker, &mut packets[at], standing, now);
+        if matches!(packets[at].work, Work::Later) {
+            batch::finish(worker, io, &mut packets[first..at], now);
+            first = at;
+            decide(worker, &mut packets[at], standing, now);
+        }
+        if alone {
+            batch::finish(worker, io, &mut packets[at..=at], now);
+            first = at + 1;
         }
     }
+    batch::finish(worker, io, &mut packets[first..], now);
+}
+
+fn standing(worker: &Worker, packet: &Packet) -> Standing {
+    match &packet.class {
+        Ok(Class::Tcp(segment)) => segment::standing(worker, segment, packet.hash),
+        Ok(Class::Datagram(..) | Class::Icmp(..)) | Err(_) => Standing::Stranger,
+    }
+}
+
+fn decide(worker: &mut Worker, packet: &mut Packet, standing: Standing, now: Time) {
+    let Packet { frame: Some(frame), side, class, hash, .. } = packet else {
+        return;
+    };
+    let work = match class {
+        Err(reason) => Err(*reason),
+        Ok(Class::Tcp(segment)) => {
+            let owner = FlowHasher::shard(*hash, worker.exchange.workers());
+            if owner == worker.exchange.own() {
+                tcp(worker, frame, segment, standing, now)
+            } else {
+                // Verified where it is decided.
+                Ok(Verdict::HandOff(owner).into())
+            }
+        }
+        Ok(Class::Datagram(view)) => datagram(worker, *side, frame, view).map(Work::End),
+        Ok(Class::Icmp(view, icmp)) => quotation::cut(frame, view, icmp).map(|()| {
+            worker.counters.tallies().quotations_cut.add(1);
+            Verdict::Forward.into()
+        }),
+    };
+    packet.work = work.unwrap_or_else(|reason| Verdict::Drop(reason).into());
+}
+
+/// A segment whose checksum does not hold decides nothing (hazard 5, M3.10). Only one that joins a
+/// batch is decided before that is known, since the cipher pass will tell.
+fn tcp(
+    worker: &mut Worker,
+    frame: &mut Frame,
+    segment: &mut Segment,
+    standing: Standing,
+    now: Time,
+) -> Result<Work, DropReason> {
+    let Standing::Joins(_) = standing else {
+        segment.verify(frame.data())?;
+        return segment::decide(worker, frame, segment, standing, now);
+    };
+    let work = segment::decide(worker, frame, segment, standing, now);
+    if !matches!(work, Ok(Work::Seal(_) | Work::Open(_) | Work::Later)) {
+        segment.verify(frame.data())?;
+    }
+    work
 }
 
 /// Key delivery goes to control, which knows what it means; any worker may take it.
@@ -137,22 +167,3 @@ fn datagram(
     let event = Event::Datagram { worker: worker.config.index, side, src, dst, l2, bytes };
     if worker.push_event(event) { Ok(Verdict::Consume) } else { Err(DropReason::EventRingFull) }
 }
-
-fn hand_off(
-    worker: &mut Worker,
-    io: &mut impl PacketIo,
-    (owner, side): (usize, PortSide),
-    frame: Frame,
-) {
-    // A pool that is low must not wait for frames to come back from another worker.
-    if io.free_frames() < LOW_POOL {
-        return worker.drop_frame(io, frame, DropReason::NoFrame);
-    }
-    match worker.exchange.hand(owner, side, frame) {
-        Ok(()) => worker.counters.tallies().exchange_out.add(1),
-        Err(frame) => worker.drop_frame(io, frame, DropReason::ExchangeFull),
-    }
-}
-
-/// Free frames below which a worker keeps what it has: one burst.
-const LOW_POOL: usize = crate::worker::BURST;

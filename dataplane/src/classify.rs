@@ -1,11 +1,14 @@
 //! From bytes to a classified frame: parse, lengths, checksums, direction, flow. Reads only; owns
 //! the decision of what a frame *is*, not of what happens to it.
+//!
+//! Of a TCP segment with payload only the headers are summed here: the cipher pass reads the
+//! payload anyway and says what it sums to.
 
 use sekisho_port::PortSide;
 use sekisho_session::{Direction, FlowKey};
 use sekisho_wire::{
     FrameView, IcmpView, OptionError, ParseError, SekishoOption, TcpOptionsSummary, TcpView,
-    Transport, checksum, parse_frame,
+    Transport, checksum, checksum::Sum, parse_frame,
 };
 
 use crate::config::WorkerConfig;
@@ -26,9 +29,43 @@ pub(crate) struct Segment {
     pub(crate) flow: FlowKey,
     /// What its options say.
     pub(crate) options: TcpOptionsSummary,
+    /// What is known of its checksum.
+    pub(crate) received: Received,
+}
+
+/// What is known of the checksum that a segment came with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Received {
+    /// It holds.
+    Good,
+    /// It holds if the payload's sum completes this one of the headers.
+    Headers(Sum),
+    /// The port promises nothing, so it was not looked at.
+    Offloaded,
+}
+
+impl Received {
+    /// Whether it holds for a payload of that sum (hazard 5, M3.10).
+    pub(crate) fn holds(self, payload: u16) -> bool {
+        match self {
+            Self::Good | Self::Offloaded => true,
+            Self::Headers(sum) => sum.word(payload).fold() == 0xFFFF,
+        }
+    }
 }
 
 impl Segment {
+    /// Reads the payload for its sum, where that is not known yet.
+    pub(crate) fn verify(&mut self, frame: &[u8]) -> Result<(), DropReason> {
+        if let Received::Headers(_) = self.received {
+            if !self.received.holds(Sum::of(self.tcp.payload.slice(frame)).fold()) {
+                return Err(DropReason::BadChecksum);
+            }
+            self.received = Received::Good;
+        }
+        Ok(())
+    }
+
     /// The one option of ours that it carries, or why it must not pass.
     pub(crate) fn ours(&self) -> Result<Option<SekishoOption>, DropReason> {
         self.options.sekisho().map_err(|error| match error {
@@ -73,10 +110,8 @@ pub(crate) fn classify(
     let verify = config.verifies(side);
     match view.transport {
         Transport::Tcp(tcp) => {
-            if verify && !checksums_hold(frame, &view) {
-                return Err(DropReason::BadChecksum);
-            }
-            segment(config, side, frame, (view, tcp)).map(Class::Tcp)
+            let received = if verify { headers(frame, &view, &tcp)? } else { Received::Offloaded };
+            segment(config, side, frame, (view, tcp, received)).map(Class::Tcp)
         }
         Transport::Udp(udp) if [udp.src_port, udp.dst_port].contains(&config.kdp_port) => {
             if side == PortSide::Plain {
@@ -103,11 +138,22 @@ fn checksums_hold(frame: &[u8], view: &FrameView) -> bool {
     checksum::verify_ipv4_header(frame, view) && checksum::verify_transport(frame, view)
 }
 
+/// The sum of a segment's headers; its whole checksum where there is no payload.
+fn headers(frame: &[u8], view: &FrameView, tcp: &TcpView) -> Result<Received, DropReason> {
+    let sum = checksum::tcp_header_sum(frame, view).ok_or(DropReason::TcpHeader)?;
+    let received = Received::Headers(sum);
+    let known_bad = tcp.payload.is_empty() && !received.holds(0);
+    if known_bad || !checksum::verify_ipv4_header(frame, view) {
+        return Err(DropReason::BadChecksum);
+    }
+    Ok(if tcp.payload.is_empty() { Received::Good } else { received })
+}
+
 fn segment(
     config: &WorkerConfig,
     side: PortSide,
     frame: &[u8],
-    (view, tcp): (FrameView, TcpView),
+    (view, tcp, received): (FrameView, TcpView, Received),
 ) -> Result<Segment, DropReason> {
     let flags = tcp.flags;
     let ends = u8::from(flags.syn()) + u8::from(flags.fin()) + u8::from(flags.rst());
@@ -119,7 +165,7 @@ fn segment(
     // Addresses that cannot be named (IPv4-mapped IPv6) are on no honest wire.
     let flow = FlowKey::from_view(&view, &tcp, direction).ok_or(DropReason::Ipv6Header)?;
     let options = TcpOptionsSummary::walk(tcp.options(frame), &config.options);
-    Ok(Segment { side, view, tcp, direction, flow, options })
+    Ok(Segment { side, view, tcp, direction, flow, options, received })
 }
 
 fn parse_reason(error: ParseError) -> DropReason {

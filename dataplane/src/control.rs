@@ -10,9 +10,9 @@ use sekisho_wire::TcpFlags;
 use sekisho_wire::build::TcpSegment;
 
 use crate::buffer::FrameBuf;
-use crate::burst::settle_released;
 use crate::command::Command;
 use crate::drop_reason::DropReason;
+use crate::end::settle_released;
 use crate::event::{CloseCause, SessionPage, SessionRow};
 use crate::hold::HoldKind;
 use crate::role::Role;

@@ -164,9 +164,9 @@ pub struct WorkerCounters(pub(crate) CachePadded<Inner>);
 
 impl WorkerCounters {
     #[inline]
-    pub(crate) fn received(&self, side: PortSide, bytes: usize) {
+    pub(crate) fn received(&self, side: PortSide, packets: usize, bytes: usize) {
         let cells = &self.0.sides[side.index()];
-        cells.rx_packets.add(1);
+        cells.rx_packets.add(packets as u64);
         cells.rx_bytes.add(bytes as u64);
     }
 
@@ -294,8 +294,8 @@ mod tests {
     #[test]
     fn snapshots_add_up_and_balance() {
         let counters = WorkerCounters::default();
-        counters.received(PortSide::Cipher, 100);
-        counters.received(PortSide::Plain, 60);
+        counters.received(PortSide::Cipher, 1, 100);
+        counters.received(PortSide::Plain, 1, 60);
         counters.transmitted(PortSide::Plain, 84);
         counters.dropped(DropReason::BadTag);
         let mut sum = counters.snapshot();
@@ -304,7 +304,7 @@ mod tests {
         assert_eq!(sum.dropped(DropReason::BadTag), 2);
         assert_eq!(sum.sides[PortSide::Cipher.index()].rx_bytes, 200);
         assert_eq!(sum.balance(), 0);
-        counters.received(PortSide::Plain, 1);
+        counters.received(PortSide::Plain, 1, 1);
         assert_eq!(counters.snapshot().balance(), 1);
     }
 }

@@ -1,52 +1,104 @@
-//! Expanded keys of the sessions seen last: small, direct-mapped, wiped with the session. Owns
-//! contexts only; the keys they come from stay in the session.
+//! Expanded keys of the sessions seen last: set-associative, wiped with the session. Owns contexts
+//! only; the keys they come from stay in the session.
+//!
+//! A context that a job of the batch in hand refers to keeps its place until the batch is done:
+//! [`KeyCache::place`] gives none where all places of a set are taken so, and the batch goes first.
 
 use sekisho_cipher::{KeyContext, TrafficKeys};
 use sekisho_session::{Direction, SessionId};
 
-/// Sessions cached: both directions of each are about 1.2 kB, so the cache stays within L2.
-const PLACES: usize = 64;
+/// Contexts of one set. Slots of sessions are given out from the lowest, so sets fill evenly and
+/// four places suffer few conflicts below the cache's size.
+const WAYS: usize = 4;
+/// Contexts cached at most, both directions of half as many sessions. Beyond what L2 holds a
+/// context comes from L3, which is still faster than to expand its key anew.
+const CONTEXTS: usize = 4096;
 
-struct Place {
-    session: Option<SessionId>,
-    contexts: [Option<KeyContext>; 2],
+/// Where a context stands, for the batch in hand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Place(u32);
+
+#[derive(Clone, Copy, Default)]
+struct Set {
+    names: [Option<SessionId>; WAYS],
+    /// The batch that each was used in last.
+    used: [u32; WAYS],
 }
 
 /// The cache of one worker.
 pub(crate) struct KeyCache {
-    places: Vec<Place>,
+    /// One direction's sets, then the other's.
+    sets: Vec<Set>,
+    contexts: Vec<Option<KeyContext>>,
+    batch: u32,
     expansions: u64,
 }
 
 impl KeyCache {
-    pub(crate) fn new() -> Self {
-        let place = || Place { session: None, contexts: [None, None] };
-        Self { places: (0..PLACES).map(|_| place()).collect(), expansions: 0 }
+    /// A cache for a worker of so many sessions at most.
+    pub(crate) fn new(sessions: u32) -> Self {
+        Self::with_contexts((2 * sessions as usize).clamp(2 * WAYS, CONTEXTS))
     }
 
-    /// The context of `keys`, which are those of one direction of `session`.
-    pub(crate) fn context(
+    fn with_contexts(contexts: usize) -> Self {
+        let sets = (contexts / WAYS).next_power_of_two();
+        Self {
+            sets: vec![Set::default(); sets],
+            contexts: (0..sets * WAYS).map(|_| None).collect(),
+            batch: 1,
+            expansions: 0,
+        }
+    }
+
+    /// Where the context of `keys`, which are those of one direction of `session`, stands until
+    /// [`KeyCache::release`]; `None` where the batch in hand has taken all places it could have.
+    #[inline]
+    pub(crate) fn place(
         &mut self,
         session: SessionId,
         direction: Direction,
         keys: &TrafficKeys,
-    ) -> &KeyContext {
-        let place = &mut self.places[session.index as usize % PLACES];
-        if place.session != Some(session) {
-            *place = Place { session: Some(session), contexts: [None, None] };
-        }
-        let expansions = &mut self.expansions;
-        place.contexts[direction.index()].get_or_insert_with(|| {
-            *expansions += 1;
-            KeyContext::new(keys)
-        })
+    ) -> Option<Place> {
+        let at = self.set_of(session, direction);
+        let set = &mut self.sets[at];
+        let way = match set.names.iter().position(|name| *name == Some(session)) {
+            Some(way) => way,
+            None => {
+                let age = |way: &usize| self.batch.wrapping_sub(set.used[*way]);
+                let way = (0..WAYS).max_by_key(age).filter(|way| age(way) > 0)?;
+                self.expansions += 1;
+                set.names[way] = Some(session);
+                self.contexts[at * WAYS + way] = Some(KeyContext::new(keys));
+                way
+            }
+        };
+        set.used[way] = self.batch;
+        // There are a few thousand places.
+        Some(Place((at * WAYS + way) as u32))
+    }
+
+    /// The context at a place that was given out since the last [`KeyCache::release`].
+    #[inline]
+    pub(crate) fn context(&self, place: Place) -> &KeyContext {
+        let context = self.contexts[place.0 as usize].as_ref();
+        context.expect("invariant: a place keeps its context until its batch is done")
+    }
+
+    /// The batch is done: its places may be used for others.
+    #[inline]
+    pub(crate) fn release(&mut self) {
+        self.batch = self.batch.wrapping_add(1);
     }
 
     /// Wipes what is cached of a session: it goes, or gets other keys.
     pub(crate) fn forget(&mut self, session: SessionId) {
-        let place = &mut self.places[session.index as usize % PLACES];
-        if place.session == Some(session) {
-            *place = Place { session: None, contexts: [None, None] };
+        for direction in Direction::BOTH {
+            let at = self.set_of(session, direction);
+            let set = &mut self.sets[at];
+            if let Some(way) = set.names.iter().position(|name| *name == Some(session)) {
+                set.names[way] = None;
+                self.contexts[at * WAYS + way] = None;
+            }
         }
     }
 
@@ -54,35 +106,81 @@ impl KeyCache {
     pub(crate) fn expansions(&self) -> u64 {
         self.expansions
     }
+
+    #[inline]
+    fn set_of(&self, session: SessionId, direction: Direction) -> usize {
+        let half = self.sets.len() / 2;
+        (session.index as usize & (half - 1)) + direction.index() * half
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sekisho_cipher::{Associated, Payload, SegmentFlags, seal};
+    use sekisho_cipher::{Associated, Payload, SegmentFlags, Tag, seal};
 
-    fn tag(context: &KeyContext) -> [u8; 12] {
+    const UP: Direction = Direction::ClientToServer;
+    const DOWN: Direction = Direction::ServerToClient;
+
+    fn keys(n: u8) -> TrafficKeys {
+        TrafficKeys::from_bytes(&[n; 32], &[n; 16])
+    }
+
+    fn id(index: u32, generation: u32) -> SessionId {
+        SessionId { index, generation }
+    }
+
+    fn tag_at(cache: &KeyCache, place: Place) -> Tag {
         let associated = Associated { offset: 1, flags: SegmentFlags::default(), phase: 0 };
-        seal(context, &associated, &mut [7; 8], Payload { src: 0, dst: 0, len: 8 }).tag
+        let at = Payload { src: 0, dst: 0, len: 8 };
+        seal(cache.context(place), &associated, &mut [7; 8], at).tag
+    }
+
+    fn tag(cache: &mut KeyCache, session: SessionId, direction: Direction, n: u8) -> Tag {
+        let place = cache.place(session, direction, &keys(n)).unwrap();
+        tag_at(cache, place)
     }
 
     #[test]
     fn one_expansion_per_key_and_none_survives_its_session() {
-        let (up, down) = (Direction::ClientToServer, Direction::ServerToClient);
-        let keys = |n| TrafficKeys::from_bytes(&[n; 32], &[n; 16]);
-        let id = |index, generation| SessionId { index, generation };
-        let mut cache = KeyCache::new();
-        let first = tag(cache.context(id(3, 1), up, &keys(1)));
-        assert_eq!(tag(cache.context(id(3, 1), up, &keys(1))), first);
+        let mut cache = KeyCache::with_contexts(16);
+        let first = tag(&mut cache, id(3, 1), UP, 1);
+        assert_eq!(tag(&mut cache, id(3, 1), UP, 1), first);
         assert_eq!(cache.expansions(), 1);
-        // The other direction, the slot's next session, a slot that maps to the same place.
-        assert_ne!(tag(cache.context(id(3, 1), down, &keys(2))), first);
-        assert_ne!(tag(cache.context(id(3, 2), up, &keys(3))), first);
-        let same_place = id(3 + PLACES as u32, 3);
-        assert_ne!(tag(cache.context(same_place, up, &keys(4))), first);
+        // The other direction, the slot's next session.
+        assert_ne!(tag(&mut cache, id(3, 1), DOWN, 2), first);
+        assert_ne!(tag(&mut cache, id(3, 2), UP, 3), first);
+        assert_eq!(tag(&mut cache, id(3, 1), UP, 9), first, "cached, whatever is handed in");
+        assert_eq!(cache.expansions(), 3);
+        cache.forget(id(3, 1));
+        assert_ne!(tag(&mut cache, id(3, 1), UP, 5), first);
         assert_eq!(cache.expansions(), 4);
-        cache.forget(same_place);
-        assert_ne!(tag(cache.context(same_place, up, &keys(5))), first);
-        assert_eq!(cache.expansions(), 5);
+    }
+
+    #[test]
+    fn a_place_is_kept_until_its_batch_is_done() {
+        let mut cache = KeyCache::with_contexts(16);
+        // Sessions whose slots fall into one set; the first was used in an earlier batch.
+        let in_set = |n: u32| id(2 * n, 1);
+        let early = tag(&mut cache, in_set(0), UP, 1);
+        cache.release();
+        let places: Vec<_> =
+            (1..=4).map(|n| cache.place(in_set(n), UP, &keys(n as u8)).unwrap()).collect();
+        let tags: Vec<_> = places.iter().map(|place| tag_at(&cache, *place)).collect();
+        assert_eq!(cache.place(in_set(5), UP, &keys(5)), None);
+        assert!(cache.place(in_set(3), UP, &keys(3)) == Some(places[2]));
+        assert!(cache.place(in_set(5), DOWN, &keys(5)).is_some());
+        let after: Vec<_> = places.iter().map(|place| tag_at(&cache, *place)).collect();
+        assert_eq!(after, tags);
+        cache.release();
+        assert_eq!(tag(&mut cache, in_set(0), UP, 1), early, "expanded anew");
+        assert_eq!(cache.expansions(), 7);
+    }
+
+    #[test]
+    fn a_worker_of_few_sessions_has_few_places() {
+        assert_eq!(KeyCache::new(1).contexts.len(), 8);
+        assert_eq!(KeyCache::new(64).contexts.len(), 128);
+        assert_eq!(KeyCache::new(1 << 20).contexts.len(), CONTEXTS);
     }
 }

@@ -8,7 +8,8 @@
 //! | module | owns |
 //! |---|---|
 //! | `worker`, [`runtime`] | a worker's state and its turn; threads, pinning, poll modes |
-//! | `burst`, `classify`, `segment` | the walk of a frame; what it is; which session it belongs to |
+//! | `burst`, `batch`, `end` | the walk of a burst; its cipher pass; the end of every frame |
+//! | `packet`, `classify`, `segment` | a frame on its way; what it is; which session it belongs to |
 //! | `syn`, `syn_ack` | the handshake: request, accept, MSS, hold, candidates |
 //! | `seal`, `open`, `rewrite`, `answer` | the two directions; changes in place; frames of our own |
 //! | `notes`, `teardown`, `timers` | what sessions learn, how they end, what time does |
@@ -30,13 +31,16 @@ pub mod runtime;
 pub mod service;
 
 mod answer;
+mod batch;
 mod burst;
 mod classify;
 mod control;
+mod end;
 mod hold;
 mod key_cache;
 mod notes;
 mod open;
+mod packet;
 mod quotation;
 mod rewrite;
 mod rings;

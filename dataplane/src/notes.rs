@@ -1,12 +1,11 @@
 //! What a session learns from a segment that may teach it something: one from the plain side, or
 //! one that has verified. Owns the owner's eight bits of a session.
 
-use sekisho_port::Frame;
 use sekisho_session::{Input, Outcome, Session, SessionId, State, Time};
 use sekisho_wire::L2Header;
 
-use crate::classify::Segment;
 use crate::event::{CloseCause, Event};
+use crate::packet::Passage;
 use crate::role::Role;
 use crate::teardown;
 use crate::worker::Worker;
@@ -41,14 +40,9 @@ pub(crate) fn cause(marks: u8) -> CloseCause {
 }
 
 /// A segment from the plain side, whose word is taken.
-pub(crate) fn trusted(
-    worker: &mut Worker,
-    frame: &Frame,
-    segment: &Segment,
-    id: SessionId,
-    now: Time,
-) {
-    let Some(session) = worker.table.get_mut(id) else {
+pub(crate) fn trusted(worker: &mut Worker, passage: &Passage<'_>) {
+    let Passage { frame, segment, id, now } = passage;
+    let Some(session) = worker.table.get_mut(*id) else {
         return;
     };
     if segment.tcp.flags.ack() {
@@ -57,19 +51,14 @@ pub(crate) fn trusted(
     if let Some(l2) = L2Header::from_frame(frame.data(), &segment.view) {
         session.set_l2(segment.direction, &l2);
     }
-    session.touch(now);
+    session.touch(*now);
 }
 
 /// A segment from the cipher side that has verified. The first one at the gateway synchronises the
 /// session: the client seals only once it knows that both ends hold the key.
-pub(crate) fn verified(
-    worker: &mut Worker,
-    frame: &Frame,
-    segment: &Segment,
-    id: SessionId,
-    now: Time,
-) {
-    trusted(worker, frame, segment, id, now);
+pub(crate) fn verified(worker: &mut Worker, passage: &Passage<'_>) {
+    trusted(worker, passage);
+    let Passage { id, now, .. } = *passage;
     let first = worker.config.role == Role::Gateway
         && worker.table.get(id).is_some_and(|session| session.state() == State::Keyed);
     if first && synchronise(worker, id, now) {

@@ -2,10 +2,11 @@
 //! pointer, checksums, cut padding and payload. Owns how a frame is left; not when.
 
 use sekisho_port::Frame;
+use sekisho_wire::checksum::{self, Sum};
 use sekisho_wire::options::MssChange;
-use sekisho_wire::{FrameView, Rewrite, Rewritten, apply_options, checksum, clear_urgent};
+use sekisho_wire::{FrameView, Rewrite, Rewritten, apply_options, clear_urgent};
 
-use crate::classify::Segment;
+use crate::classify::{Received, Segment};
 use crate::counters::WorkerCounters;
 use crate::drop_reason::DropReason;
 
@@ -28,7 +29,7 @@ pub(crate) fn handshake(
     if stripped || segment.tcp.payload.len > 0 {
         tallies.handshake_stripped.add(1);
     }
-    count_trimmed(&done, counters);
+    tallies.options_trimmed.add(u64::from(done.changes.gave_way()));
     let view = apply_options(frame.buffer_mut(), &segment.view, &done.block, 0)
         .map_err(|_| DropReason::OptionRoom)?;
     finish(frame, view, Checksum::Stale, counters);
@@ -47,13 +48,6 @@ pub(crate) fn options(
             _ => DropReason::TcpOptions,
         },
     )
-}
-
-pub(crate) fn count_trimmed(done: &Rewritten, counters: &WorkerCounters) {
-    let changes = &done.changes;
-    if changes.sack_blocks_trimmed > 0 || changes.acc_ecn_dropped || changes.unknown_dropped > 0 {
-        counters.tallies().options_trimmed.add(1);
-    }
 }
 
 /// Cuts the payload of a segment, which goes on as a bare ACK (hazard 8).
@@ -77,11 +71,24 @@ pub(crate) enum Checksum {
     Good,
     /// To be computed.
     Stale,
+    /// To be computed from the headers and this sum of the payload.
+    Payload(u16),
+}
+
+impl From<Received> for Checksum {
+    /// Of a segment that goes on with the payload that it came with. One that was not verified
+    /// keeps what it has, right or wrong (M3.10).
+    fn from(received: Received) -> Self {
+        match received {
+            Received::Good | Received::Headers(_) => Self::Good,
+            Received::Offloaded => Self::Stale,
+        }
+    }
 }
 
 /// The last step of a segment that passes in clear: as it came, but for what offload left undone.
 pub(crate) fn pass(frame: &mut Frame, view: &FrameView, checksum: Checksum) {
-    if checksum == Checksum::Stale {
+    if checksum != Checksum::Good {
         checksum::fill_transport(frame.buffer_mut(), view);
     }
     frame.set_len(view.frame_len());
@@ -99,8 +106,15 @@ pub(crate) fn finish(
     if cleared {
         counters.tallies().urgent_cleared.add(1);
     }
-    if cleared || checksum == Checksum::Stale {
-        checksum::fill_transport(frame.buffer_mut(), &view);
+    match checksum {
+        Checksum::Payload(sum) => {
+            let sum = Sum::ZERO.word(sum);
+            checksum::fill_tcp_with_payload_sum(frame.buffer_mut(), &view, sum);
+        }
+        Checksum::Good if !cleared => {}
+        Checksum::Good | Checksum::Stale => {
+            checksum::fill_transport(frame.buffer_mut(), &view);
+        }
     }
     frame.set_len(view.frame_len());
 }

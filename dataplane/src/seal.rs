@@ -1,19 +1,17 @@
 //! Plain side → cipher side: segments of a session are sealed, pure ACKs pass once it is
-//! synchronised (design: protection of a segment).
+//! synchronised (design: protection of a segment). Owns what comes before and behind the cipher
+//! pass.
 
-use sekisho_cipher::{Associated, Payload, SegmentFlags};
-use sekisho_port::Frame;
-use sekisho_session::{
-    Charge, Direction, OffsetError, Placement, RST_ANSWER_OFFSET, SessionId, Time,
-};
+use sekisho_cipher::{Associated, Payload, Sealed, SegmentFlags};
+use sekisho_session::{Charge, Direction, OffsetError, Placement, RST_ANSWER_OFFSET};
 use sekisho_wire::edit::write_tag;
 use sekisho_wire::options::TAG_OPTION_LEN;
 use sekisho_wire::{Rewrite, apply_options};
 
 use crate::classify::Segment;
 use crate::drop_reason::DropReason;
+use crate::packet::{Job, Passage, Sealing, Work};
 use crate::rewrite::{self, Checksum};
-use crate::segment::received_checksum;
 use crate::verdict::Verdict;
 use crate::worker::Worker;
 use crate::{notes, teardown};
@@ -21,14 +19,9 @@ use crate::{notes, teardown};
 /// The phase of the one epoch there is until rekey exists.
 pub(crate) const PHASE: u8 = 0;
 
-/// Decides a segment from the plain side that belongs to session `id`.
-pub(crate) fn decide(
-    worker: &mut Worker,
-    frame: &mut Frame,
-    segment: &Segment,
-    id: SessionId,
-    now: Time,
-) -> Result<Verdict, DropReason> {
+/// Decides a segment from the plain side that belongs to a session.
+pub(crate) fn decide(worker: &mut Worker, passage: Passage<'_>) -> Result<Work, DropReason> {
+    let Passage { segment, id, .. } = passage;
     segment.ours()?;
     let Some(session) = worker.table.get(id) else {
         return Err(DropReason::NoSession);
@@ -36,32 +29,19 @@ pub(crate) fn decide(
     let half = session.half(segment.direction);
     let from_server = segment.direction == Direction::ServerToClient;
     if from_server && segment.tcp.flags.rst() && half.origin().is_none() {
-        return answer_to_syn(worker, frame, segment, id, now);
+        return answer_to_syn(worker, passage);
     }
     if !session.is_synchronised() {
         return Err(DropReason::Unsynchronised);
     }
     if segment.is_pure_ack() {
-        return bare_ack(worker, frame, segment, id, now);
+        let ours = segment.options.ours_span.is_some();
+        return if ours { Err(DropReason::OptionMisplaced) } else { Ok(Work::Ack(id)) };
     }
     let (len, flags) = content(segment);
     match half.offset_to_seal(segment.tcp.seq, len, flags).map_err(offset_reason)? {
-        Placement::KeepAlive => {
-            let strip = Rewrite::strip(worker.config.options);
-            rewrite::cut_payload(frame, segment, &strip, &worker.counters)?;
-            worker.counters.tallies().keepalives_cut.add(1);
-            notes::trusted(worker, frame, segment, id, now);
-            Ok(Verdict::Forward)
-        }
-        Placement::At(offset) => {
-            seal(worker, frame, segment, id, (offset, len))?;
-            if let Some(session) = worker.table.get_mut(id) {
-                session.half_mut(segment.direction).advance(offset, len, flags);
-            }
-            notes::trusted(worker, frame, segment, id, now);
-            teardown::after(worker, id, segment, offset, now);
-            Ok(Verdict::Forward)
-        }
+        Placement::KeepAlive => Ok(Work::KeepAlive(id)),
+        Placement::At(offset) => prepare(worker, passage, (offset, len)),
     }
 }
 
@@ -82,13 +62,8 @@ pub(crate) fn offset_reason(error: OffsetError) -> DropReason {
 
 /// The server refuses the connection: the RST is sealed without a server ISN (hazard 39). Its
 /// session drains, so that a SYN that comes again is refused again.
-fn answer_to_syn(
-    worker: &mut Worker,
-    frame: &mut Frame,
-    segment: &Segment,
-    id: SessionId,
-    now: Time,
-) -> Result<Verdict, DropReason> {
+fn answer_to_syn(worker: &mut Worker, passage: Passage<'_>) -> Result<Work, DropReason> {
+    let Passage { segment, id, .. } = passage;
     let session = worker.table.get(id).ok_or(DropReason::NoSession)?;
     if session.keys(segment.direction).is_none() || !notes::syn_is_released(session) {
         return Err(DropReason::Unsynchronised);
@@ -97,37 +72,17 @@ fn answer_to_syn(
         return Err(DropReason::AckMismatch);
     }
     // A payload on it, which some stacks send as a diagnosis, has no offset: it is left behind.
-    seal(worker, frame, segment, id, (RST_ANSWER_OFFSET, 0))?;
-    notes::trusted(worker, frame, segment, id, now);
-    teardown::refused(worker, id, now);
-    Ok(Verdict::Forward)
+    prepare(worker, passage, (RST_ANSWER_OFFSET, 0))
 }
 
-fn bare_ack(
+/// The job of sealing the first `len` octets of the payload in place, with what it takes to put the
+/// tag on afterwards. Charges the key: from here on it will be used.
+fn prepare(
     worker: &mut Worker,
-    frame: &mut Frame,
-    segment: &Segment,
-    id: SessionId,
-    now: Time,
-) -> Result<Verdict, DropReason> {
-    if segment.options.ours_span.is_some() {
-        return Err(DropReason::OptionMisplaced);
-    }
-    let checksum = received_checksum(worker, segment.side);
-    rewrite::finish(frame, segment.view, checksum, &worker.counters);
-    notes::trusted(worker, frame, segment, id, now);
-    teardown::fins(worker, id, now);
-    Ok(Verdict::Forward)
-}
-
-/// Seals the first `len` octets of the payload in place and puts the tag on.
-fn seal(
-    worker: &mut Worker,
-    frame: &mut Frame,
-    segment: &Segment,
-    id: SessionId,
+    passage: Passage<'_>,
     (offset, len): (u64, u16),
-) -> Result<(), DropReason> {
+) -> Result<Work, DropReason> {
+    let Passage { frame, segment, id, .. } = passage;
     let blank = Rewrite::blank_tag(worker.config.options, PHASE);
     let done = rewrite::options(frame, segment, &blank)?;
     let start = usize::from(segment.tcp.l4) + 20 + done.block.len();
@@ -135,28 +90,76 @@ fn seal(
     if end - usize::from(segment.view.l2_len) > usize::from(worker.config.mtu) {
         return Err(DropReason::GrownBeyondMtu);
     }
-    let Worker { table, keys, counters, .. } = worker;
+    let Worker { table, keys, .. } = worker;
     let session = table.get_mut(id).ok_or(DropReason::NoSession)?;
+    let traffic_keys = session.keys(segment.direction).ok_or(DropReason::Unsynchronised)?;
+    let Some(key) = keys.place(id, segment.direction, traffic_keys) else {
+        return Ok(Work::Later);
+    };
     if session.usage_mut().charge(len) == Charge::Exhausted {
         return Err(DropReason::KeyExhausted);
     }
-    let traffic_keys = session.keys(segment.direction).ok_or(DropReason::Unsynchronised)?;
-    let context = keys.context(id, segment.direction, traffic_keys);
-    let flags = content(segment).1;
-    let associated = Associated { offset, flags, phase: PHASE };
+    let associated = Associated { offset, flags: content(segment).1, phase: PHASE };
     // `start` is within a frame of at most the MTU, checked above.
     let at = Payload { src: segment.tcp.payload.start, dst: start as u16, len };
-    let tag = sekisho_cipher::seal(context, &associated, frame.buffer_mut(), at).tag;
-    let view = apply_options(frame.buffer_mut(), &segment.view, &done.block, len)
+    let trimmed = done.changes.gave_way();
+    let job = Job { key, associated, at };
+    let sealed = Sealed::default();
+    Ok(Work::Seal(Sealing { id, job, options: done.block, trimmed, sealed }))
+}
+
+/// Behind the cipher pass: puts the tag on, and tells the session what went out.
+pub(crate) fn finish(
+    worker: &mut Worker,
+    passage: Passage<'_>,
+    sealing: &Sealing,
+) -> Result<Verdict, DropReason> {
+    let (segment, sealed) = (passage.segment, &sealing.sealed);
+    // A corrupt segment must not become an authentic one: nobody sees its tag (M3.10).
+    if !segment.received.holds(sealed.sums.before) {
+        return Err(DropReason::BadChecksum);
+    }
+    let frame = &mut *passage.frame;
+    let Associated { offset, flags, .. } = sealing.job.associated;
+    let len = sealing.job.at.len;
+    let view = apply_options(frame.buffer_mut(), &segment.view, &sealing.options, len)
         .map_err(|_| DropReason::OptionRoom)?;
-    if !write_tag(frame.buffer_mut(), &view, &done.block, &tag) {
+    if !write_tag(frame.buffer_mut(), &view, &sealing.options, &sealed.tag) {
         return Err(DropReason::OptionRoom);
     }
-    rewrite::finish(frame, view, Checksum::Stale, counters);
-    rewrite::count_trimmed(&done, counters);
-    counters.tallies().sealed_segments.add(1);
-    counters.tallies().sealed_bytes.add(u64::from(len));
-    Ok(())
+    rewrite::finish(frame, view, Checksum::Payload(sealed.sums.after), &worker.counters);
+    let tallies = worker.counters.tallies();
+    tallies.options_trimmed.add(u64::from(sealing.trimmed));
+    tallies.sealed_segments.add(1);
+    tallies.sealed_bytes.add(u64::from(len));
+    if let Some(session) = worker.table.get_mut(sealing.id) {
+        session.half_mut(segment.direction).advance(offset, len, flags);
+    }
+    notes::trusted(worker, &passage);
+    if offset == RST_ANSWER_OFFSET {
+        teardown::refused(worker, passage.id, passage.now);
+    } else {
+        teardown::after(worker, passage.id, segment, offset, passage.now);
+    }
+    Ok(Verdict::Forward)
+}
+
+/// A bare ACK goes on as it came.
+pub(crate) fn finish_ack(worker: &mut Worker, passage: Passage<'_>) -> Verdict {
+    let segment = passage.segment;
+    rewrite::finish(passage.frame, segment.view, segment.received.into(), &worker.counters);
+    notes::trusted(worker, &passage);
+    teardown::fins(worker, passage.id, passage.now);
+    Verdict::Forward
+}
+
+/// A keep-alive goes on as a bare ACK (hazard 8).
+pub(crate) fn keep_alive(worker: &mut Worker, passage: Passage<'_>) -> Result<Verdict, DropReason> {
+    let strip = Rewrite::strip(worker.config.options);
+    rewrite::cut_payload(passage.frame, passage.segment, &strip, &worker.counters)?;
+    worker.counters.tallies().keepalives_cut.add(1);
+    notes::trusted(worker, &passage);
+    Ok(Verdict::Forward)
 }
 
 const _: () = assert!(TAG_OPTION_LEN == 16, "the MSS is lowered by the tag's octets");

@@ -3,45 +3,103 @@
 
 use sekisho_port::{Frame, PortSide};
 use sekisho_session::{Direction, SessionId, Time};
+use sekisho_wire::TcpFlags;
 
 use crate::classify::Segment;
 use crate::drop_reason::DropReason;
-use crate::rewrite::{self, Checksum};
+use crate::packet::{Passage, Work};
+use crate::rewrite;
 use crate::role::Role;
 use crate::service::{Policy, ServiceId};
 use crate::verdict::Verdict;
 use crate::worker::Worker;
 use crate::{open, seal, syn, syn_ack};
 
-/// Decides a segment of a flow that this worker owns; `hash` is the flow's.
+/// How a segment stands to those before it that wait for their cipher pass.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Plain data or a bare ACK of this session: decided now or after them, it comes to the same,
+    /// so it may wait with them.
+    Joins(SessionId),
+    /// No session knows it, nor does it begin one.
+    Stranger,
+    /// Its session may change by it, or by those before it (this is the live one, if any): they
+    /// come to their end first, and it comes to its own before the next is decided.
+    Alone(Option<SessionId>),
+}
+
+/// Looks up what a segment belongs to; `hash` is its flow's.
+///
+/// What waits moves `high` of the direction by verified or sealed data without FIN, and `una` of
+/// the other direction. Of the first `is_near` takes care at the opener; the sealer does not look at
+/// it while there is no FIN, and looks at the `una` of its own direction only. That a session ends
+/// meanwhile changes nothing either: it drains, and so goes on as it did (M7.16).
+pub(crate) fn standing(worker: &Worker, segment: &Segment, hash: u64) -> Standing {
+    let flags = segment.tcp.flags;
+    if flags.syn() {
+        return Standing::Alone(None);
+    }
+    let Some(id) = worker.table.lookup_hashed(hash, &segment.flow) else {
+        return Standing::Stranger;
+    };
+    let joins = worker.table.get(id).is_some_and(|session| {
+        session.is_synchronised()
+            && !session.has_candidate()
+            && !flags.intersects(TcpFlags::FIN | TcpFlags::RST)
+            && (segment.side == PortSide::Plain
+                || session.half(segment.direction).is_near(segment.tcp.seq))
+    });
+    if joins { Standing::Joins(id) } else { Standing::Alone(Some(id)) }
+}
+
+/// Decides a segment of a flow that this worker owns.
 pub(crate) fn decide(
     worker: &mut Worker,
     frame: &mut Frame,
     segment: &Segment,
-    hash: u64,
+    standing: Standing,
+    now: Time,
+) -> Result<Work, DropReason> {
+    match standing {
+        Standing::Joins(id) => of_session(worker, Passage { frame, segment, id, now }, None),
+        Standing::Stranger => {
+            without_session(worker, frame, segment, DropReason::NoSession, now).map(Work::End)
+        }
+        Standing::Alone(None) => handshake(worker, frame, segment, now).map(Work::End),
+        Standing::Alone(Some(live)) => {
+            let (id, other) = choose(worker, segment, live);
+            if runs_in_clear_still(worker, segment, id, now)? {
+                return pass_clear(worker, frame, segment).map(Work::End);
+            }
+            of_session(worker, Passage { frame, segment, id, now }, other)
+        }
+    }
+}
+
+fn of_session(
+    worker: &mut Worker,
+    passage: Passage<'_>,
+    other: Option<SessionId>,
+) -> Result<Work, DropReason> {
+    match passage.segment.side {
+        PortSide::Plain => seal::decide(worker, passage),
+        PortSide::Cipher => open::decide(worker, passage, other),
+    }
+}
+
+fn handshake(
+    worker: &mut Worker,
+    frame: &mut Frame,
+    segment: &Segment,
     now: Time,
 ) -> Result<Verdict, DropReason> {
-    let flags = segment.tcp.flags;
-    if flags.syn() {
-        return match (segment.direction, flags.ack()) {
-            (Direction::ClientToServer, false) => syn::decide(worker, frame, segment, now),
-            (Direction::ServerToClient, true) => syn_ack::decide(worker, frame, segment, now),
-            _ => match service(worker, segment)? {
-                (_, Policy::Off) => pass_clear(worker, frame, segment),
-                _ => Err(DropReason::SimultaneousOpen),
-            },
-        };
-    }
-    let Some(live) = worker.table.lookup_hashed(hash, &segment.flow) else {
-        return without_session(worker, frame, segment, DropReason::NoSession, now);
-    };
-    let (id, other) = choose(worker, segment, live);
-    if runs_in_clear_still(worker, segment, id, now)? {
-        return pass_clear(worker, frame, segment);
-    }
-    match segment.side {
-        PortSide::Plain => seal::decide(worker, frame, segment, id, now),
-        PortSide::Cipher => open::decide(worker, frame, segment, (id, other), now),
+    match (segment.direction, segment.tcp.flags.ack()) {
+        (Direction::ClientToServer, false) => syn::decide(worker, frame, segment, now),
+        (Direction::ServerToClient, true) => syn_ack::decide(worker, frame, segment, now),
+        _ => match service(worker, segment)? {
+            (_, Policy::Off) => pass_clear(worker, frame, segment),
+            _ => Err(DropReason::SimultaneousOpen),
+        },
     }
 }
 
@@ -87,15 +145,9 @@ pub(crate) fn pass_clear(
     if segment.options.ours_span.is_some() {
         return Err(DropReason::OptionMisplaced);
     }
-    let checksum = received_checksum(worker, segment.side);
-    rewrite::pass(frame, &segment.view, checksum);
+    rewrite::pass(frame, &segment.view, segment.received.into());
     worker.counters.tallies().passed_clear.add(1);
     Ok(Verdict::Forward)
-}
-
-/// What the port promised about the checksum of a frame that came in on `side`.
-pub(crate) fn received_checksum(worker: &Worker, side: PortSide) -> Checksum {
-    if worker.config.verifies(side) { Checksum::Good } else { Checksum::Stale }
 }
 
 fn note_clear(worker: &mut Worker, segment: &Segment, now: Time) -> bool {

@@ -2,13 +2,14 @@
 //! holds the segment until it has the key (design: TCP options, life of a session).
 
 use sekisho_port::Frame;
-use sekisho_session::{Direction, Origin, Session, SessionId, Time};
+use sekisho_session::{Direction, Origin, Session, Time};
 use sekisho_wire::{AcceptOption, MssRule, Rewrite, SekishoOption};
 
 use crate::classify::Segment;
 use crate::drop_reason::DropReason;
 use crate::event::CloseCause;
 use crate::hold::HoldKind;
+use crate::packet::Passage;
 use crate::role::Role;
 use crate::segment::{pass_clear, service, without_session};
 use crate::service::Policy;
@@ -36,8 +37,8 @@ pub(crate) fn decide(
         return Err(DropReason::TcpMd5Ao);
     }
     match worker.config.role {
-        Role::Gateway => from_server(worker, frame, segment, id, now),
-        Role::Client => from_gateway(worker, frame, segment, (id, ours), now),
+        Role::Gateway => from_server(worker, Passage { frame, segment, id, now }),
+        Role::Client => from_gateway(worker, Passage { frame, segment, id, now }, ours),
     }
 }
 
@@ -49,13 +50,8 @@ fn fix_origin(session: &mut Session, segment: &Segment) -> Result<(), DropReason
     }
 }
 
-fn from_server(
-    worker: &mut Worker,
-    frame: &mut Frame,
-    segment: &Segment,
-    id: SessionId,
-    now: Time,
-) -> Result<Verdict, DropReason> {
+fn from_server(worker: &mut Worker, passage: Passage<'_>) -> Result<Verdict, DropReason> {
+    let Passage { segment, id, .. } = passage;
     let codes = worker.config.options;
     let session = worker.table.get_mut(id).ok_or(DropReason::NoSession)?;
     if !notes::syn_is_released(session) {
@@ -63,27 +59,26 @@ fn from_server(
     }
     let accept = AcceptOption { request_id: session.request_id() };
     let insert = Rewrite::insert(codes, SekishoOption::Accept(accept));
-    rewrite::options(frame, segment, &insert)?;
+    rewrite::options(passage.frame, segment, &insert)?;
     fix_origin(session, segment)?;
-    rewrite::handshake(frame, segment, &insert, &worker.counters)?;
-    notes::trusted(worker, frame, segment, id, now);
+    rewrite::handshake(passage.frame, segment, &insert, &worker.counters)?;
+    notes::trusted(worker, &passage);
     Ok(Verdict::Forward)
 }
 
 fn from_gateway(
     worker: &mut Worker,
-    frame: &mut Frame,
-    segment: &Segment,
-    (id, ours): (SessionId, Option<SekishoOption>),
-    now: Time,
+    passage: Passage<'_>,
+    ours: Option<SekishoOption>,
 ) -> Result<Verdict, DropReason> {
+    let Passage { segment, id, .. } = passage;
     let codes = worker.config.options;
     let session = worker.table.get_mut(id).ok_or(DropReason::NoSession)?;
     match ours {
         Some(SekishoOption::Accept(accept)) if accept.request_id == session.request_id() => {}
         Some(SekishoOption::Accept(_)) => return Err(DropReason::AcceptMismatch),
         Some(_) => return Err(DropReason::OptionMisplaced),
-        None => return without_accept(worker, frame, segment, id, now),
+        None => return without_accept(worker, passage),
     }
     if !session.is_synchronised() {
         if worker.hold.has(id, HoldKind::Handshake) {
@@ -92,22 +87,17 @@ fn from_gateway(
         return Ok(Verdict::Hold(id, HoldKind::Handshake));
     }
     let strip = Rewrite::strip(codes).with_mss(MssRule::for_ip(segment.view.ip));
-    rewrite::options(frame, segment, &strip)?;
+    rewrite::options(passage.frame, segment, &strip)?;
     fix_origin(session, segment)?;
-    rewrite::handshake(frame, segment, &strip, &worker.counters)?;
-    notes::trusted(worker, frame, segment, id, now);
+    rewrite::handshake(passage.frame, segment, &strip, &worker.counters)?;
+    notes::trusted(worker, &passage);
     Ok(Verdict::Forward)
 }
 
 /// There is no gateway at the other end, or somebody took its accept off. Only `prefer` goes on,
 /// and only while no key says otherwise.
-fn without_accept(
-    worker: &mut Worker,
-    frame: &mut Frame,
-    segment: &Segment,
-    id: SessionId,
-    now: Time,
-) -> Result<Verdict, DropReason> {
+fn without_accept(worker: &mut Worker, passage: Passage<'_>) -> Result<Verdict, DropReason> {
+    let Passage { frame, segment, id, now } = passage;
     let lone = worker
         .table
         .get(id)

@@ -6,8 +6,8 @@ use std::time::Duration;
 use sekisho_port::PacketIo;
 use sekisho_session::{Input, Time};
 
-use crate::burst::settle_released;
 use crate::control::reset_waiting;
+use crate::end::settle_released;
 use crate::event::CloseCause;
 use crate::worker::Worker;
 use crate::{notes, teardown};

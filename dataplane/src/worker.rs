@@ -4,11 +4,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use sekisho_cipher::BATCH;
 use sekisho_port::{Frame, PacketIo, PortSide};
 use sekisho_session::{ClearTable, SessionId, SessionTable, Time};
 use siphasher::sip::SipHasher24;
 
-use crate::burst::{process_burst, process_frame};
+use crate::burst::{process_burst, process_frames};
 use crate::config::WorkerConfig;
 use crate::counters::WorkerCounters;
 use crate::drop_reason::DropReason;
@@ -16,6 +17,7 @@ use crate::event::Event;
 use crate::exchange::ExchangePort;
 use crate::hold::{HoldKind, HoldPool};
 use crate::key_cache::KeyCache;
+use crate::packet::Packet;
 use crate::rings::{WorkerEnd, rings};
 use crate::role::Role;
 use crate::{control, timers};
@@ -53,6 +55,8 @@ pub struct Worker {
     opening: VecDeque<SessionId>,
     pub(crate) next_scan: Time,
     burst: Vec<Frame>,
+    /// Packets of the batch in hand; empty between two.
+    pub(crate) packets: Vec<Packet>,
 }
 
 impl Worker {
@@ -66,7 +70,7 @@ impl Worker {
             table: SessionTable::new(config.sessions, config.hasher.clone()),
             clear: ClearTable::new(config.clear_sessions, config.hasher.clone()),
             hold: HoldPool::new(config.held_frames, config.sessions),
-            keys: KeyCache::new(),
+            keys: KeyCache::new(config.sessions),
             control,
             exchange,
             counters: Arc::default(),
@@ -79,6 +83,7 @@ impl Worker {
             opening: VecDeque::with_capacity(2 * config.sessions as usize),
             next_scan: Time(0),
             burst: Vec::with_capacity(BURST),
+            packets: Vec::with_capacity(BATCH),
             config,
         }
     }
@@ -234,14 +239,22 @@ impl Worker {
                 worked = true;
             }
             // A peer may hand a burst from each of its ports over in a turn.
+            let mut burst = std::mem::take(&mut self.burst);
+            let mut came_in = PortSide::Cipher;
             for _ in 0..2 * BURST {
                 let Some((side, frame)) = self.exchange.take(peer, || io.alloc()) else {
                     break;
                 };
                 self.counters.tallies().exchange_in.add(1);
-                process_frame(self, io, side, frame, now);
+                if side != came_in || burst.len() == BURST {
+                    process_frames(self, io, came_in, &mut burst, now);
+                    came_in = side;
+                }
+                burst.push(frame);
                 worked = true;
             }
+            process_frames(self, io, came_in, &mut burst, now);
+            self.burst = burst;
         }
         worked
     }

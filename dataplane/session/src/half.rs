@@ -170,6 +170,19 @@ impl HalfConn {
         Ok(offset)
     }
 
+    /// True if a segment at `seq` has the same offset, and the same right to it, whichever others
+    /// that are near as well verify before it. Then they may be opened as one batch, their order
+    /// kept.
+    #[inline]
+    #[must_use]
+    pub fn is_near(&self, seq: SeqNum) -> bool {
+        // Each of the others ends less than half a window above, so `high` stays within that, and
+        // a distance from it within the whole window.
+        let near = UNWRAP_WINDOW / 2 - (1 << 16);
+        let relative = seq.get().wrapping_sub(low(self.high()).wrapping_add(self.isn.get32()));
+        relative.wrapping_sub(1).cast_signed().unsigned_abs() < near
+    }
+
     /// The offset of a RST without payload that answers a SYN: [`RST_ANSWER_OFFSET`]; `self` is
     /// the direction of the server (M7.4).
     ///

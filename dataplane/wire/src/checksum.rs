@@ -196,6 +196,14 @@ pub fn verify_transport(frame: &[u8], view: &FrameView) -> bool {
     }
 }
 
+/// The sum of pseudo header and TCP header as it stands, checksum field included: with the
+/// payload's it folds to 0xFFFF where the checksum is right. `None` if the frame is not TCP.
+#[inline]
+pub fn tcp_header_sum(frame: &[u8], view: &FrameView) -> Option<Sum> {
+    let (cover, tcp) = (cover(view)?, view.tcp()?);
+    Some(cover.pseudo.bytes(frame.get(cover.start..usize::from(tcp.payload.start))?))
+}
+
 /// The checksum field holds the pseudo-header sum alone: a host left the rest to an offload that
 /// never happened (hazard 5). A finished checksum looks like this once in 65536 frames, so ask only
 /// when [`verify_transport`] has failed.

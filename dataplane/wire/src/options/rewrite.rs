@@ -80,6 +80,14 @@ pub struct Changes {
     pub mptcp_removed: bool,
 }
 
+impl Changes {
+    /// SACK blocks, AccECN or unknown options were left out for room.
+    #[inline]
+    pub const fn gave_way(&self) -> bool {
+        self.sack_blocks_trimmed > 0 || self.acc_ecn_dropped || self.unknown_dropped > 0
+    }
+}
+
 /// A block ready for [`crate::apply_options`], and what was done to make it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rewritten {
