@@ -5,6 +5,7 @@ mod bench;
 mod ci;
 mod demo;
 mod dependencies;
+mod fuzz;
 mod hazards;
 mod packages;
 mod run;
@@ -21,6 +22,7 @@ usage: cargo xtask COMMAND
   ci                       format, tidy, dependency rules, clippy, then test
   bench NAME [--json] [--record]  benchmarks beside their peers in one run (all; --list)
   hazards [--json] [ROW]   the hazard suite on the real chain: every row of docs/hazards.md, or one
+  fuzz [TARGET] [--seconds N]     the fuzz targets, each for a minute if nothing is said
   lab up | down            build a lab with running gateway, agent and KDC to look around; take it down
   setup                    install the Debian packages that are missing (all others do it first)
   tidy                     only the checks of style and dependency rules";
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         Some((&"ci", [])) => ci::ci(),
         Some((&"bench", rest)) => bench::bench(rest),
         Some((&"hazards", rest)) => hazards::hazards(rest),
+        Some((&"fuzz", rest)) => fuzz::fuzz(rest),
         Some((&"lab", [action @ ("up" | "down")])) => demo::lab(action),
         Some((&"setup", [])) => packages::install_missing(),
         Some((&"tidy", [])) => tidy::check().and_then(|()| dependencies::check()),
