@@ -16,6 +16,7 @@ use crate::buffer::DatagramBuf;
 use crate::classify::{Class, Segment, classify};
 use crate::drop_reason::DropReason;
 use crate::event::Event;
+use crate::icmp_error;
 use crate::packet::{Packet, Work};
 use crate::quotation;
 use crate::segment::{self, Standing};
@@ -101,7 +102,9 @@ fn process(worker: &mut Worker, io: &mut impl PacketIo, packets: &mut [Packet], 
 fn standing(worker: &Worker, packet: &Packet) -> Standing {
     match &packet.class {
         Ok(Class::Tcp(segment)) => segment::standing(worker, segment, packet.hash),
-        Ok(Class::Datagram(..) | Class::Icmp(..)) | Err(_) => Standing::Stranger,
+        // What it may quote depends on the acknowledgements before it.
+        Ok(Class::Icmp(..)) => Standing::Alone(None),
+        Ok(Class::Datagram(..)) | Err(_) => Standing::Stranger,
     }
 }
 
@@ -121,6 +124,9 @@ fn decide(worker: &mut Worker, packet: &mut Packet, standing: Standing, now: Tim
             }
         }
         Ok(Class::Datagram(view)) => datagram(worker, *side, frame, view).map(Work::End),
+        Ok(Class::Icmp(view, icmp)) if *side == PortSide::Cipher => {
+            icmp_error::decide(worker, frame, view, icmp).map(Work::End)
+        }
         Ok(Class::Icmp(view, icmp)) => quotation::cut(frame, view, icmp).map(|()| {
             worker.counters.tallies().quotations_cut.add(1);
             Verdict::Forward.into()

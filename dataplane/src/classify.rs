@@ -93,7 +93,7 @@ pub(crate) enum Class {
     Tcp(Segment),
     /// A key-delivery datagram from the cipher side.
     Datagram(FrameView),
-    /// An ICMP message from the plain side.
+    /// An ICMP message that may be an error about protected TCP.
     Icmp(FrameView, IcmpView),
 }
 
@@ -122,15 +122,13 @@ pub(crate) fn classify(
             }
             Ok(Class::Datagram(view))
         }
-        Transport::Icmp(icmp) if side == PortSide::Plain => {
+        Transport::Icmp(icmp) => {
             if verify && !checksums_hold(frame, &view) {
                 return Err(DropReason::BadChecksum);
             }
             Ok(Class::Icmp(view, icmp))
         }
-        Transport::Udp(_) | Transport::Icmp(_) | Transport::Other(_) => {
-            Err(DropReason::UnexpectedProtocol)
-        }
+        Transport::Udp(_) | Transport::Other(_) => Err(DropReason::UnexpectedProtocol),
     }
 }
 

@@ -104,8 +104,10 @@ tallies! {
     keepalives_cut,
     /// Segments whose urgent pointer was cleared.
     urgent_cleared,
-    /// ICMP errors from the plain side whose quotation was cut to the ports and sequence number.
+    /// ICMP errors whose quotation was cut to the ports and sequence number.
     quotations_cut,
+    /// ICMP messages about a packet that is too big, whose MTU was lowered by the tag's 16 octets.
+    mtu_lowered,
     /// Cipher sessions begun.
     sessions_opened,
     /// Cipher sessions ended.

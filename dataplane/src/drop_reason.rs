@@ -67,6 +67,10 @@ drop_reasons! {
     UdpHeader = "udp_header",
     /// The ICMP header does not fit its packet.
     IcmpHeader = "icmp_header",
+    /// An ICMP error from the network about no connection that this port sends for.
+    IcmpUnrelated = "icmp_unrelated",
+    /// An ICMP error that quotes a sequence number not under way: forged, or late.
+    IcmpWindow = "icmp_window",
     /// Longer than the port's MTU: segmentation or receive offload is on.
     MtuExceeded = "mtu_exceeded",
     /// Would exceed the MTU with the tag: the sender ignores the announced MSS.

@@ -14,7 +14,8 @@
 //! | `seal`, `open`, `rewrite`, `answer` | the two directions; changes in place; frames of our own |
 //! | `notes`, `teardown`, `timers` | what sessions learn, how they end, what time does |
 //! | `control`, [`command`], [`event`], `rings` | control's commands, the worker's events |
-//! | `quotation` | ICMP errors that quote what was opened |
+//! | `quotation` | what an ICMP error may quote |
+//! | `icmp_error` | ICMP errors from the network: which pass, with which MTU |
 //! | `hold`, `key_cache`, [`exchange`] | held frames, expanded keys, frames of other workers' sessions |
 //! | [`drop_reason`], [`counters`] | why frames end here, and every number |
 //! | [`config`], [`service`], [`role`] | what a worker is told |
@@ -37,6 +38,7 @@ mod classify;
 mod control;
 mod end;
 mod hold;
+mod icmp_error;
 mod key_cache;
 mod notes;
 mod open;

@@ -1,20 +1,15 @@
-//! ICMP errors from the plain side: what they quote of a packet is cut to where no payload is. Owns
-//! the cut; which errors come here is the XDP program's to say.
+//! What an ICMP error quotes of a packet is cut to where no payload is. Owns the cut; which errors
+//! come here is the XDP program's to say, which of the network's go on `icmp_error`'s.
 //!
 //! The packet that a router or host of the plain side complains of was opened here. Quoted as it
 //! was, up to 548 octets of its payload (1232 in IPv6) would leave in clear; and anybody on the
 //! path can have it quoted, since nothing protects a TTL (M7.19).
 
 use sekisho_port::Frame;
+use sekisho_wire::quote::{ICMP_HEADER_LEN, QUOTED_TRANSPORT_LEN};
 use sekisho_wire::{FrameView, IcmpView, IpKind, checksum, parse_frame};
 
 use crate::drop_reason::DropReason;
-
-/// ICMP's own header.
-const HEADER: usize = 8;
-/// Of the quoted transport header: ports and sequence number, all that RFC 792 asks for and all
-/// that hosts look at.
-const TRANSPORT: usize = 8;
 
 /// Cuts the quotation of an ICMP error in place.
 pub(crate) fn cut(frame: &mut Frame, view: &FrameView, icmp: &IcmpView) -> Result<(), DropReason> {
@@ -22,14 +17,26 @@ pub(crate) fn cut(frame: &mut Frame, view: &FrameView, icmp: &IcmpView) -> Resul
         return Err(DropReason::UnexpectedProtocol);
     }
     let start = usize::from(icmp.message.start);
-    let message = frame.data_mut().get_mut(icmp.message.range()).ok_or(DropReason::IcmpHeader)?;
-    let quoted = message.get(HEADER..).and_then(|quoted| quoted.first());
+    let message = frame.data().get(icmp.message.range()).ok_or(DropReason::IcmpHeader)?;
+    let quoted = message.get(ICMP_HEADER_LEN..).and_then(|quoted| quoted.first());
     let ip_header = match view.ip {
         IpKind::V4 => quoted.map_or(0, |first| usize::from(first & 0x0f) * 4),
         // Extension headers of a quoted packet are cut like payload: they are at least 8 octets.
         IpKind::V6 => 40,
     };
-    let len = message.len().min(HEADER + ip_header + TRANSPORT);
+    let end = start + message.len().min(ICMP_HEADER_LEN + ip_header + QUOTED_TRANSPORT_LEN);
+    cut_at(frame, view, icmp, end)
+}
+
+/// Ends an ICMP error at `end`, an offset in the frame within the message, with lengths and
+/// checksums that say so.
+pub(crate) fn cut_at(
+    frame: &mut Frame,
+    view: &FrameView,
+    icmp: &IcmpView,
+    end: usize,
+) -> Result<(), DropReason> {
+    let message = frame.data_mut().get_mut(icmp.message.range()).ok_or(DropReason::IcmpHeader)?;
     // Where RFC 4884 says how long the quotation is, in front of extensions that are cut as well.
     let length = match (view.ip, icmp.kind) {
         (IpKind::V4, 3 | 11 | 12) => Some(5),
@@ -39,7 +46,7 @@ pub(crate) fn cut(frame: &mut Frame, view: &FrameView, icmp: &IcmpView) -> Resul
     if let Some(octet) = length.and_then(|at| message.get_mut(at)) {
         *octet = 0;
     }
-    shorten(frame, view, start + len)
+    shorten(frame, view, end)
 }
 
 fn is_error(ip: IpKind, kind: u8) -> bool {

@@ -9,6 +9,7 @@ mod handshake;
 mod harness;
 mod layouts;
 mod mangled;
+mod network_errors;
 mod policy;
 mod quotation;
 mod segments;

@@ -9,12 +9,11 @@
  * quote; what it could not, because it cannot be told what is quoted, is dropped.
  *
  * An error from the cipher side quotes what was sealed. Anybody off the path can forge one, and it
- * may end a connection.
+ * may end a connection or slow it down: a worker knows which sequence numbers are under way. What
+ * it could not read, and what no connection needs, is dropped (M7.21).
  */
 #define ICMP_HEADER 8
-#define ICMP_UNREACHABLE 3
-#define ICMP_FRAGMENTATION_NEEDED 4 /* a code of it */
-#define ICMPV6_TOO_BIG 2
+#define ICMPV6_LAST_ERROR 4 /* parameter problem; the next ones are not assigned */
 #define ICMPV6_FIRST_QUERY 128
 #define ICMPV6_REDIRECT 137
 #define REDIRECT_HEADER 40
@@ -143,16 +142,20 @@ INLINE __u64 quote_of_redirect(const struct part *message)
 	return message->len;
 }
 
-/* Errors whose quote begins behind their header: the worker knows how to cut these. */
-INLINE int can_be_cut(__u8 type, int v6)
+/*
+ * Errors whose quote begins behind their header and that a worker has a use for: of the plain side
+ * all that it knows how to cut, of the cipher side those that TCP heeds. Source quench is obsolete
+ * and a redirect is the link's own affair.
+ */
+INLINE int is_for_worker(__u8 type, int v6, int plain)
 {
 	if (v6)
-		return type < ICMPV6_FIRST_QUERY;
-	return type == 3 || type == 4 || type == 5 || type == 11 || type == 12;
+		return plain ? type < ICMPV6_FIRST_QUERY : type >= 1 && type <= ICMPV6_LAST_ERROR;
+	return type == 3 || type == 11 || type == 12 || (plain && (type == 4 || type == 5));
 }
 
 /*
- * TO_PEER: nothing speaks against the message at `at`. ICMP_ERROR: its quote is to be cut.
+ * TO_PEER: nothing speaks against the message at `at`. ICMP_ERROR: a worker is to judge it.
  * Otherwise the reason to drop it. What is too short to be judged is taken for the worst.
  */
 ONCE __u64 judge_icmp(struct xdp_md *ctx, __u64 at, __u64 len, __u64 v6, __u64 plain)
@@ -170,10 +173,6 @@ ONCE __u64 judge_icmp(struct xdp_md *ctx, __u64 at, __u64 len, __u64 v6, __u64 p
 	if (!icmp)
 		return worst;
 	type = icmp[0];
-	/* The plain side needs these to lower its segments. */
-	if (!plain && (v6 ? type == ICMPV6_TOO_BIG :
-			    type == ICMP_UNREACHABLE && icmp[1] == ICMP_FRAGMENTATION_NEEDED))
-		return TO_PEER;
 	if (v6 && type == ICMPV6_REDIRECT) {
 		offset = quote_of_redirect(&message);
 		if (offset == 0)
@@ -183,5 +182,5 @@ ONCE __u64 judge_icmp(struct xdp_md *ctx, __u64 at, __u64 len, __u64 v6, __u64 p
 		     judge_quote4(ctx, at + offset, len - offset);
 	if (quote == FOREIGN_QUOTE)
 		return TO_PEER;
-	return plain && quote == PROTECTED_QUOTE && can_be_cut(type, v6) ? ICMP_ERROR : worst;
+	return quote == PROTECTED_QUOTE && is_for_worker(type, v6, plain) ? ICMP_ERROR : worst;
 }

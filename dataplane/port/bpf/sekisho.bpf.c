@@ -372,6 +372,9 @@ INLINE int protected_icmp(struct xdp_md *ctx, struct found *at, const struct set
 
 	if (verdict != TO_PEER && verdict != ICMP_ERROR)
 		return drop(verdict);
+	/* Part of protected TCP, which without it finds no path's MTU. */
+	if (verdict == ICMP_ERROR && !set->plain)
+		return to_user(ctx, ICMP_ERROR);
 	/* To IPv6 this is what ARP is to IPv4: without it no service is reached. */
 	if (v6 && type && *type >= FIRST_NEIGHBOUR_DISCOVERY && *type <= LAST_NEIGHBOUR_DISCOVERY)
 		return to_peer(OTHER_PASSED);

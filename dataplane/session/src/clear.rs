@@ -172,6 +172,12 @@ impl ClearTable {
         true
     }
 
+    /// True if the flow runs in clear; takes note of nothing.
+    #[must_use]
+    pub fn contains(&self, flow: &FlowKey) -> bool {
+        self.find(self.hasher.hash(flow), flow).is_some()
+    }
+
     /// Takes a flow out; true if it was there.
     pub fn remove(&mut self, flow: &FlowKey) -> bool {
         let hash = self.hasher.hash(flow);

@@ -231,6 +231,17 @@ impl HalfConn {
         true
     }
 
+    /// True if a segment with this sequence number can be under way: from the highest
+    /// acknowledgement to the highest octet (RFC 5927, 4.1), or the SYN while it is all there is.
+    /// An ICMP error that quotes another was not caused by this stream (M7.21).
+    #[must_use]
+    pub fn is_in_flight(&self, seq: SeqNum) -> bool {
+        let Some(isn) = self.origin() else { return false };
+        let first = isn.get().wrapping_add(1);
+        let behind = low(self.high()).wrapping_sub(seq.get().wrapping_sub(first));
+        behind <= self.in_flight.get32() || (self.high() == 0 && seq == isn)
+    }
+
     /// True if a RST at `offset`, verified or sealed, ends the session (M7.15).
     ///
     /// The receiver takes it only at its next expected octet (RFC 5961), which lies between the

@@ -1,5 +1,7 @@
 //! ICMP errors of the plain side must not tell on the network what was opened here.
 
+use std::net::SocketAddr;
+
 use sekisho_port::PortSide;
 use sekisho_wire::{Transport, checksum, parse_frame};
 
@@ -9,12 +11,17 @@ use crate::{DropReason, Role};
 
 /// What a router behind the plain port says about a packet that was opened.
 fn complaint(quoted: &Seg, kind: u8) -> Vec<u8> {
-    let v4 = quoted.src.is_ipv4();
-    let (protocol, router) = if v4 { (1, "10.0.2.1:1") } else { (58, "[fd00:2::1]:1") };
-    let mut message = vec![kind, 0, 0, 0, 0, 17, 5, 0xdc];
-    message.extend(&quoted.build()[14..]);
+    let router = if quoted.src.is_ipv4() { "10.0.2.1:1" } else { "[fd00:2::1]:1" };
+    icmp(router.parse().unwrap(), quoted.src, [kind, 0, 0, 0, 0, 17, 5, 0xdc], &quoted.build())
+}
+
+/// A frame with this ICMP header, about the packet in another frame.
+pub(super) fn icmp(src: SocketAddr, dst: SocketAddr, header: [u8; 8], about: &[u8]) -> Vec<u8> {
+    let v4 = src.is_ipv4();
+    let protocol = if v4 { 1 } else { 58 };
+    let message = [&header[..], &about[14..]].concat();
     // The frame of a segment with the message in place of what is behind the IP header.
-    let outer = Seg::new(router.parse().unwrap(), quoted.src, ACK).options(&[]);
+    let outer = Seg::new(src, dst, ACK).options(&[]);
     let mut frame = outer.payload(&vec![0; message.len() - 20]).build();
     let (l4, protocol_at) = if v4 { (34, 23) } else { (54, 20) };
     frame[l4..].copy_from_slice(&message);
@@ -58,8 +65,9 @@ fn an_icmp_error_about_an_opened_segment_leaves_without_its_payload() {
             let echo = if ends.0.is_ipv4() { 8 } else { 137 };
             let frame = complaint(&quoted, echo);
             end.refuses(PortSide::Plain, &frame, DropReason::UnexpectedProtocol);
+            // From the network such an error is about nothing that left by this port.
             let frame = complaint(&quoted, kinds[0]);
-            end.refuses(PortSide::Cipher, &frame, DropReason::UnexpectedProtocol);
+            end.refuses(PortSide::Cipher, &frame, DropReason::IcmpUnrelated);
             assert_eq!(end.snapshot().tallies.quotations_cut, 5);
             end.assert_empty_hands();
         }

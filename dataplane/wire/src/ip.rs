@@ -156,7 +156,7 @@ const NO_NEXT_HEADER: u8 = 59;
 /// Everything else that is an extension header is refused: a fragment has no ports, AH signs what
 /// we change, a routing header with segments left hides the real destination.
 #[cold]
-fn walk_extension_headers(
+pub(crate) fn walk_extension_headers(
     frame: &[u8],
     first: u8,
     start: usize,

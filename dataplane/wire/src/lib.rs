@@ -12,6 +12,7 @@
 //! | [`edit`] | in-place changes: option block, lengths, urgent pointer |
 //! | [`checksum`] | Internet checksums: full, verify, incremental |
 //! | [`build`] | frames of our own making: UDP datagrams, RST, bare ACK |
+//! | [`quote`] | the TCP packet that an ICMP error quotes, the MTU that it names |
 //! | [`l2`] | the layer-2 header that our own frames borrow |
 //! | [`seq`] | 32-bit sequence numbers |
 
@@ -23,6 +24,7 @@ pub mod frame;
 pub mod ip;
 pub mod l2;
 pub mod options;
+pub mod quote;
 pub mod seq;
 pub mod tcp;
 
@@ -39,5 +41,6 @@ pub use options::{
     AcceptOption, MssRule, OptionBlock, OptionCodes, RequestOption, ResyncOption, Rewrite,
     Rewritten, SekishoOption, TagOption, TcpOptionsSummary,
 };
+pub use quote::QuotedTcp;
 pub use seq::SeqNum;
 pub use tcp::{TcpFlags, TcpView};

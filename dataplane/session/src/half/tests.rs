@@ -220,6 +220,30 @@ fn a_reset_takes_effect_where_the_receiver_expects_it() {
     assert!(!half.reset_takes_effect(RST_ANSWER_OFFSET));
 }
 
+/// M7.21: what an ICMP error may quote.
+#[test]
+fn what_is_under_way_lies_between_acknowledgement_and_highest_octet() {
+    assert!(!HalfConn::NEW.is_in_flight(SeqNum::new(0)));
+    for isn in [0, 77, u32::MAX - 2000] {
+        let mut half = half(isn);
+        // The SYN alone.
+        assert!(half.is_in_flight(seq(isn, -1)) && half.is_in_flight(seq(isn, 0)));
+        assert!(!half.is_in_flight(seq(isn, -2)) && !half.is_in_flight(seq(isn, 1)));
+        half.advance(0, 3000, DATA);
+        let at = |half: &HalfConn, offset| half.is_in_flight(seq(isn, offset));
+        assert_eq!(
+            [-1, 0, 1500, 3000, 3001].map(|o| at(&half, o)),
+            [false, true, true, true, false]
+        );
+        assert!(half.acknowledge(seq(isn, 1000)));
+        assert_eq!(
+            [0, 999, 1000, 3000, 3001].map(|o| at(&half, o)),
+            [false, false, true, true, false]
+        );
+        assert!(!at(&half, 1 << 31) && !at(&half, 1 << 30));
+    }
+}
+
 #[test]
 fn asking_for_a_place_changes_nothing() {
     // Hazard 35: before a tag is verified only the asking has happened.

@@ -5,7 +5,7 @@ use super::*;
 const SIDES: [PortSide; 2] = [PortSide::Cipher, PortSide::Plain];
 const REDIRECT: u8 = 137;
 
-/// Types and codes of errors; those of a packet that is too big stand first.
+/// Types and codes of errors; one about a packet that is too big stands first.
 fn errors(ip: Ip) -> Vec<(u8, u8)> {
     match ip {
         Ip::V4 => {
@@ -18,13 +18,6 @@ fn errors(ip: Ip) -> Vec<(u8, u8)> {
             let types = (0..128).filter(|&kind| kind != 2).map(|kind| (kind, 0));
             [(2, 0), (2, 1)].into_iter().chain(types).collect()
         }
-    }
-}
-
-fn is_too_big(ip: Ip, error: (u8, u8)) -> bool {
-    match ip {
-        Ip::V4 => error == (3, 4),
-        Ip::V6 => error.0 == 2,
     }
 }
 
@@ -44,18 +37,20 @@ fn outers(ip: Ip) -> [(Below, XdpCounter); 4] {
     ]
 }
 
-/// What an error is counted as that quotes protected TCP: the plain side's is for a worker to cut.
-fn told(side: PortSide) -> XdpCounter {
-    if side == PortSide::Plain { XdpCounter::IcmpError } else { XdpCounter::IcmpHard }
-}
-
-/// The same where that cannot be told, or not cut.
+/// What an error is counted as that quotes what cannot be told, or that no worker has a use for.
 fn untold(side: PortSide) -> XdpCounter {
     if side == PortSide::Plain { XdpCounter::IcmpQuote } else { XdpCounter::IcmpHard }
 }
 
-fn can_be_cut(ip: Ip, kind: u8) -> bool {
-    ip == Ip::V6 || matches!(kind, 3 | 4 | 5 | 11 | 12)
+/// What is known to quote protected TCP goes to a worker: from the plain side if it can be cut, from
+/// the cipher side if TCP heeds it.
+fn is_for_worker(ip: Ip, side: PortSide, kind: u8) -> bool {
+    match (ip, side) {
+        (Ip::V6, PortSide::Plain) => true,
+        (Ip::V6, PortSide::Cipher) => matches!(kind, 1..=4),
+        (Ip::V4, PortSide::Plain) => matches!(kind, 3 | 4 | 5 | 11 | 12),
+        (Ip::V4, PortSide::Cipher) => matches!(kind, 3 | 11 | 12),
+    }
 }
 
 fn header_len(ip: Ip) -> usize {
@@ -73,14 +68,13 @@ fn errors_that_quote_protected_tcp_do_not_cross_as_they_are_whatever_their_addre
         let quotes = [to_server(ip).tcp(40000, 80), to_client(ip).tcp(8063, 40000)];
         for side in SIDES {
             let mut bench = Bench::new(side);
-            for (outer, passed) in outers(ip) {
+            for (outer, _) in outers(ip) {
                 for tags in [&[][..], &[0x8100], &[0x88a8, 0x8100]] {
                     let outer = outer.clone().tagged(tags);
                     for error in errors(ip) {
-                        let expected = match side {
-                            PortSide::Cipher if is_too_big(ip, error) => passed,
-                            _ if can_be_cut(ip, error.0) => told(side),
-                            _ => untold(side),
+                        let expected = match is_for_worker(ip, side, error.0) {
+                            true => XdpCounter::IcmpError,
+                            false => untold(side),
                         };
                         for quote in &quotes {
                             let frame = outer.icmp(error.0, error.1, packet_of(quote));
@@ -107,8 +101,16 @@ fn without_a_worker_and_with_other_drop_quotes_are_dropped() {
         let about = |outer: Below, (kind, code)| outer.icmp(kind, code, quote);
         let mut cipher = Bench::new(PortSide::Cipher);
         cipher.set_policy(closed);
-        assert_eq!(cipher.run(&about(to_client(ip), hard(ip))), XdpCounter::IcmpHard);
-        assert_eq!(cipher.run(&about(to_client(ip), errors(ip)[0])), XdpCounter::OtherDropped);
+        // Protected TCP needs them, whatever becomes of other protocols.
+        for error in [hard(ip), errors(ip)[0]] {
+            assert_eq!(cipher.run(&about(to_client(ip), error)), XdpCounter::IcmpError);
+            assert_eq!(cipher.run(&about(router(ip), error)), XdpCounter::IcmpError);
+        }
+        cipher.bind(false);
+        for policy in [closed, open] {
+            cipher.set_policy(policy);
+            assert_eq!(cipher.run(&about(to_client(ip), errors(ip)[0])), XdpCounter::NoSocket);
+        }
         let mut plain = Bench::new(PortSide::Plain);
         plain.set_policy(closed);
         assert_eq!(plain.run(&about(to_client(ip), hard(ip))), XdpCounter::OtherDropped);
@@ -208,7 +210,7 @@ fn quotes_cut_at_every_length_are_dropped_until_they_can_be_told() {
                         let expected = match len {
                             _ if len >= *known_from => passed,
                             _ if len < header + 4 => untold(side),
-                            _ => told(side),
+                            _ => XdpCounter::IcmpError,
                         };
                         let frame = outer.icmp(kind, code, &quote[..len]);
                         assert_eq!(bench.run(&frame), expected, "{ip:?} {side:?} {len}");
@@ -244,7 +246,7 @@ fn errors_cut_at_every_length_do_not_cross() {
                             _ if cut_short => XdpCounter::Truncated,
                             _ if len < ports_end => untold(side),
                             // A worker drops it: its IP header says that there is more.
-                            _ => told(side),
+                            _ => XdpCounter::IcmpError,
                         };
                         assert_eq!(bench.run(&whole[..len]), expected, "{ip:?} {side:?} {len}");
                     }
@@ -295,7 +297,7 @@ fn quoted_ip_headers_are_walked_within_bounds() {
         };
         for words in 0..=10 {
             let packet = Below { option_words: words, ..to_server(Ip::V4) };
-            assert_eq!(judge(Ip::V4, &packet.tcp(40000, 80)), told(side), "{words}");
+            assert_eq!(judge(Ip::V4, &packet.tcp(40000, 80)), XdpCounter::IcmpError, "{words}");
             assert_eq!(judge(Ip::V4, &packet.tcp(40000, 81)), XdpCounter::ToPeer, "{words}");
         }
         // Another version, or a header shorter than any: whose it is cannot be told.
@@ -315,7 +317,11 @@ fn quoted_ip_headers_are_walked_within_bounds() {
             &[(0, 16), (60, 24), (43, 8)],
             &[(60, 8), (60, 8), (60, 8), (60, 8), (60, 8), (60, 8)],
         ] {
-            assert_eq!(judge(Ip::V6, &walked(list).tcp(40000, 80)), told(side), "{list:?}");
+            assert_eq!(
+                judge(Ip::V6, &walked(list).tcp(40000, 80)),
+                XdpCounter::IcmpError,
+                "{list:?}"
+            );
             let other = judge(Ip::V6, &walked(list).tcp(40000, 81));
             assert_eq!(other, XdpCounter::ToPeer, "{list:?}");
         }
@@ -423,13 +429,13 @@ fn errors_behind_other_headers_are_found() {
         for words in 0..=10 {
             let outer = Below { option_words: words, ..router(Ip::V4) };
             let frame = outer.icmp(3, 3, packet_of(&quote4));
-            assert_eq!(bench.run(&frame), told(side), "{words}");
+            assert_eq!(bench.run(&frame), XdpCounter::IcmpError, "{words}");
         }
         // A first fragment has what decides; later ones are of no error (RFC 1812, RFC 4443).
         for (ip, quote) in [(Ip::V4, &quote4), (Ip::V6, &quote6)] {
             let (kind, code) = hard(ip);
             for (fragment, expected) in [
-                ((0, true), told(side)),
+                ((0, true), XdpCounter::IcmpError),
                 ((9, true), XdpCounter::ToPeer),
                 ((9, false), XdpCounter::ToPeer),
             ] {
@@ -445,7 +451,7 @@ fn errors_behind_other_headers_are_found() {
             &[(0, 8), (44, 8), (60, 8), (51, 12), (60, 8), (60, 8)],
         ] {
             let frame = router(Ip::V6).extensions(list).icmp(1, 4, packet_of(&quote6));
-            assert_eq!(bench.run(&frame), told(side), "{list:?}");
+            assert_eq!(bench.run(&frame), XdpCounter::IcmpError, "{list:?}");
             let frame = router(Ip::V6).extensions(list).icmp(128, 0, packet_of(&quote6));
             assert_eq!(bench.run(&frame), XdpCounter::ToPeer, "{list:?}");
         }
