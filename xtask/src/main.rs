@@ -9,6 +9,7 @@ mod fuzz;
 mod hazards;
 mod packages;
 mod run;
+mod sim;
 mod test;
 mod tidy;
 
@@ -23,6 +24,7 @@ usage: cargo xtask COMMAND
   bench NAME [--json] [--record]  benchmarks beside their peers in one run (all; --list)
   hazards [--json] [ROW]   the hazard suite on the real chain: every row of docs/hazards.md, or one
   fuzz [TARGET] [--seconds N]     the fuzz targets, each for a minute if nothing is said
+  sim [--seeds N | --seed S] [--json]  deterministic simulation: many seeds, or one (docs/simulation.md)
   lab up | down            build a lab with running gateway, agent and KDC to look around; take it down
   setup                    install the Debian packages that are missing (all others do it first)
   tidy                     only the checks of style and dependency rules";
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         Some((&"bench", rest)) => bench::bench(rest),
         Some((&"hazards", rest)) => hazards::hazards(rest),
         Some((&"fuzz", rest)) => fuzz::fuzz(rest),
+        Some((&"sim", rest)) => sim::sim(rest),
         Some((&"lab", [action @ ("up" | "down")])) => demo::lab(action),
         Some((&"setup", [])) => packages::install_missing(),
         Some((&"tidy", [])) => tidy::check().and_then(|()| dependencies::check()),

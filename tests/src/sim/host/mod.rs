@@ -1,0 +1,273 @@
+//! The hosts: a real TCP with programs on it, and a crafted one that does what the real one does
+//! not. Owns the real one: its interface, its sockets, its numbers.
+
+mod app;
+mod device;
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+
+use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
+use smoltcp::socket::tcp::{Socket, SocketBuffer, State};
+use smoltcp::time::{Duration, Instant};
+use smoltcp::wire::{HardwareAddress, IpCidr, IpEndpoint, IpListenEndpoint};
+
+use app::App;
+pub(super) use app::Fate;
+use device::Wire;
+
+use super::dice::Dice;
+use super::frame::{self, ETHERNET, with_ethernet};
+use super::invariant::Finding;
+use super::invariant::streams::Streams;
+use super::isn::IsnShift;
+use super::plan::{Connection, Feature, Plan};
+use super::schedule::SECOND;
+
+/// Octets that a socket buffers each way.
+const BUFFER: usize = 16_384;
+/// Without an answer for so long a host gives a connection up, where connections may be lost.
+const GIVE_UP: Duration = Duration::from_secs(30);
+
+/// A host repeats a FIN within this time: smoltcp's longest pause is 10 s.
+const STALL: u64 = 30 * SECOND;
+
+thread_local! {
+    /// Milliseconds for TCP timestamps, which are asked for without a parameter.
+    static CLOCK: Cell<u32> = const { Cell::new(0) };
+}
+
+/// A host with smoltcp.
+pub(super) struct Host {
+    pub(super) address: IpAddr,
+    name: u64,
+    interface: Interface,
+    wire: Wire,
+    sockets: SocketSet<'static>,
+    apps: Vec<(SocketHandle, App)>,
+    /// Frames not yet handed to the stack.
+    pending: VecDeque<Vec<u8>>,
+    ports: Vec<u16>,
+    /// Connections that gave way to others of their port.
+    forgotten: Vec<(usize, Fate)>,
+    isn: IsnShift,
+    dice: Dice,
+    near_wrap: bool,
+    may_lose: bool,
+    keeps_alive: bool,
+    /// When it last sent more than acknowledgements and probes.
+    spoke_at: u64,
+    down: u64,
+}
+
+impl Host {
+    /// A host that has just started for the `start`th time.
+    pub(super) fn new(plan: &Plan, (name, address): (&str, IpAddr), start: u32) -> Self {
+        let mut dice = Dice::new(plan.seed, &format!("host {name} {start}"));
+        let mut wire = Wire::default();
+        let mut config = Config::new(HardwareAddress::Ip);
+        config.random_seed = u64::from(dice.word()) << 32 | u64::from(dice.word());
+        let mut interface = Interface::new(config, &mut wire, Instant::ZERO);
+        let length = if address.is_ipv4() { 8 } else { 16 };
+        interface.update_ip_addrs(|addresses| {
+            // The list has room for two.
+            let _ = addresses.push(IpCidr::new(address.into(), length));
+        });
+        Self {
+            address,
+            name: u64::from(dice.word()) << 32,
+            interface,
+            wire,
+            sockets: SocketSet::new(Vec::new()),
+            apps: Vec::new(),
+            pending: VecDeque::new(),
+            ports: Vec::new(),
+            forgotten: Vec::new(),
+            isn: IsnShift::default(),
+            near_wrap: plan.features.has(Feature::NearWrap),
+            may_lose: !plan.is_benign(),
+            keeps_alive: dice.chance(500),
+            dice,
+            down: plan.down,
+            spoke_at: 0,
+        }
+    }
+
+    /// Listens on a port.
+    pub(super) fn listen(&mut self, port: u16) {
+        self.ports.push(port);
+    }
+
+    /// Opens a connection. Whatever this host still had on the port is forgotten.
+    pub(super) fn connect(
+        &mut self,
+        (plan, number): (&Connection, usize),
+        remote: SocketAddr,
+        streams: &mut Streams,
+    ) {
+        let local = IpListenEndpoint { addr: Some(self.address.into()), port: plan.port };
+        let old =
+            |socket: &Socket<'_>| socket.local_endpoint().is_some_and(|end| end.port == plan.port);
+        let Self { sockets, forgotten, .. } = self;
+        self.apps.retain_mut(|(handle, app)| {
+            let is_old = old(sockets.get::<Socket<'_>>(*handle));
+            if is_old {
+                sockets.remove(*handle);
+                forgotten.extend(app.take_fate(State::Closed));
+            }
+            !is_old
+        });
+        let mut socket = self.socket();
+        let remote = IpEndpoint::from(remote);
+        if socket.connect(self.interface.context(), remote, local).is_ok() {
+            let app = App::client(number, plan, streams);
+            self.apps.push((self.sockets.add(socket), app));
+        }
+    }
+
+    /// A frame for this host.
+    pub(super) fn push(&mut self, mut frame: Vec<u8>) {
+        self.isn.inbound(&mut frame);
+        self.pending.push_back(frame);
+    }
+
+    /// Lets the host and its programs work. The frames that it sends, and when it wants to work
+    /// again.
+    pub(super) fn poll(
+        &mut self,
+        now: u64,
+        streams: &mut Streams,
+    ) -> Result<(Vec<Vec<u8>>, Option<u64>), Finding> {
+        let instant = Instant::from_micros((now / 1000).cast_signed());
+        // Timestamps wrap like the clock of any host.
+        CLOCK.set((now / 1_000_000) as u32);
+        while let Some(frame) = self.pending.pop_front() {
+            self.take(frame, instant, streams);
+        }
+        for (handle, app) in &mut self.apps {
+            app.step(self.sockets.get_mut::<Socket<'_>>(*handle), streams)?;
+        }
+        self.interface.poll(instant, &mut self.wire, &mut self.sockets);
+        let next = self.interface.poll_at(instant, &self.sockets);
+        let next = next.map(|at| at.total_micros().cast_unsigned() * 1000);
+        let sent = std::mem::take(&mut self.wire.sent);
+        let frames: Vec<_> = sent.iter().map(|packet| self.number(packet)).collect();
+        if frames.iter().any(|frame| speaks(frame)) {
+            self.spoke_at = now;
+        }
+        Ok((frames, next.map(|at| at.max(now + 1000))))
+    }
+
+    /// Connections of this host that have come to their end, the dead sockets taken away.
+    pub(super) fn reap(&mut self) -> Vec<(usize, Fate)> {
+        let mut fates = std::mem::take(&mut self.forgotten);
+        let sockets = &mut self.sockets;
+        self.apps.retain_mut(|(handle, app)| {
+            let state = sockets.get::<Socket<'_>>(*handle).state();
+            fates.extend(app.take_fate(state));
+            // A socket whose SYN was reset listens again.
+            let dead = matches!(state, State::Closed | State::Listen);
+            if dead {
+                sockets.remove(*handle);
+            }
+            !dead
+        });
+        fates
+    }
+
+    /// Connections that have not come to their end; those that wait for nothing but the
+    /// acknowledgement of their FIN, or for time to pass, have.
+    pub(super) fn live(&self) -> usize {
+        let over = [State::LastAck, State::Closing, State::TimeWait];
+        let state = |handle| self.sockets.get::<Socket<'_>>(handle).state();
+        self.apps.iter().filter(|(handle, _)| !over.contains(&state(*handle))).count()
+    }
+
+    /// Resets a connection whose FIN this stack has forgotten to repeat, which smoltcp 0.14 does
+    /// after a fast retransmission that was acknowledged up to the FIN. True if there was one.
+    pub(super) fn free_stalled(&mut self, now: u64) -> bool {
+        if now < self.spoke_at.saturating_add(STALL) {
+            return false;
+        }
+        let mut found = false;
+        for (handle, app) in &mut self.apps {
+            let socket = self.sockets.get_mut::<Socket<'_>>(*handle);
+            if socket.state() == State::FinWait1 && socket.send_queue() == 0 {
+                found = true;
+                app.give_up(socket);
+            }
+        }
+        found
+    }
+
+    /// A connection in words, for the report.
+    pub(super) fn describe(&self) -> Vec<String> {
+        let state = |handle| self.sockets.get::<Socket<'_>>(handle).state();
+        self.apps.iter().map(|(handle, app)| format!("{:?} {app}", state(*handle))).collect()
+    }
+
+    /// Hands one frame to the stack. smoltcp gives a SYN to whichever socket comes first, so one
+    /// listens only while the SYN of a new connection is taken.
+    fn take(&mut self, mut frame: Vec<u8>, now: Instant, streams: &mut Streams) {
+        let port = self.opened_port(&frame);
+        let listener = port.map(|port| {
+            let mut socket = self.socket();
+            // Port 0 is none of those listened on, and the socket is new.
+            let _ = socket.listen(port);
+            (self.sockets.add(socket), port)
+        });
+        self.wire.received.push_back(frame.split_off(ETHERNET.min(frame.len())));
+        self.interface.poll(now, &mut self.wire, &mut self.sockets);
+        let Some((handle, port)) = listener else { return };
+        if self.sockets.get::<Socket<'_>>(handle).state() == State::Listen {
+            self.sockets.remove(handle);
+            return;
+        }
+        let down = self.dice.within(self.down / 2 + 1, self.down + 1);
+        let name = self.name + u64::from(self.dice.word());
+        self.apps.push((handle, App::server(name, port, down, streams)));
+    }
+
+    /// The port on which a SYN opens a new connection, if this frame is one.
+    fn opened_port(&self, bytes: &[u8]) -> Option<u16> {
+        let (view, tcp) = frame::tcp(bytes)?;
+        let remote = IpEndpoint::from(view.source()?);
+        let known = self.apps.iter().any(|(handle, _)| {
+            let socket = self.sockets.get::<Socket<'_>>(*handle);
+            socket.remote_endpoint() == Some(remote)
+                && socket.local_endpoint().is_some_and(|local| local.port == tcp.dst_port)
+        });
+        let opens = tcp.flags.syn() && !tcp.flags.ack() && !known;
+        (opens && self.ports.contains(&tcp.dst_port)).then_some(tcp.dst_port)
+    }
+
+    fn socket(&mut self) -> Socket<'static> {
+        let buffer = || SocketBuffer::new(vec![0; BUFFER]);
+        let mut socket = Socket::new(buffer(), buffer());
+        socket.set_tsval_generator(self.dice.chance(500).then_some(|| CLOCK.get()));
+        socket.set_nagle_enabled(self.dice.chance(500));
+        if self.may_lose {
+            socket.set_timeout(Some(GIVE_UP));
+        }
+        if self.may_lose || self.keeps_alive {
+            socket.set_keep_alive(Some(Duration::from_secs(3)));
+        }
+        socket
+    }
+
+    /// The frame of a packet of this host, with the numbers that the plan wants.
+    fn number(&mut self, packet: &[u8]) -> Vec<u8> {
+        let mut frame = with_ethernet(packet);
+        if self.near_wrap {
+            let below = self.dice.below(40_000) as u32;
+            self.isn.outbound(&mut frame, || u32::MAX - below);
+        }
+        frame
+    }
+}
+
+/// Whether a frame says more than an acknowledgement or a keep-alive.
+fn speaks(bytes: &[u8]) -> bool {
+    frame::tcp(bytes).is_some_and(|(_, tcp)| tcp.sequence_len() > 1 || tcp.flags.0 & 7 != 0)
+}
