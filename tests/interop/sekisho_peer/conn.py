@@ -11,7 +11,7 @@ import time
 from . import craft, options
 from .stream import MODULUS, Stream, protected_flags
 
-MSS = 1460
+MTU = 1500
 CHUNK = 1380
 WINDOW = 20 * CHUNK
 RESEND = 0.4
@@ -56,7 +56,8 @@ class Conn:
     def emit_syn(self, extra=b""):
         """SYN with Request, or SYN-ACK with Accept."""
         kind = options.REQUEST if self.client else options.ACCEPT
-        plain = struct.pack(">BBH", 2, 4, MSS) + extra
+        headers = 60 if ":" in self.source else 40
+        plain = struct.pack(">BBH", 2, 4, MTU - headers) + extra
         listed = options.rewrite(plain, options.named(kind, self.request_id))
         self.emit("S" if self.client else "SA", self.iss, listed)
 

@@ -13,6 +13,7 @@
 //! | `capture`, `seen` | frames seen, frames read |
 //! | `forge`, `inject` | frames forged, frames sent |
 //! | `programs`, `peers`, `streams` | unchanged programs, small TCP peers of our own, long streams |
+//! | `scapy`, `guests` | the independent peer: a process, its places in the lab |
 //! | `config`, `chain` | configuration files, the running processes |
 //! | `claims` | the claims, checked on a running chain |
 //! | `harness` | what all lab tests share |
@@ -24,6 +25,7 @@ pub mod chain;
 pub mod claims;
 pub mod config;
 pub mod forge;
+pub mod guests;
 pub mod harness;
 pub mod hosts;
 pub mod impaired;
@@ -33,6 +35,7 @@ pub mod packet;
 pub mod peers;
 pub mod process;
 pub mod programs;
+pub mod scapy;
 pub mod seen;
 pub mod site;
 pub mod streams;

@@ -8,6 +8,7 @@ mod failures;
 mod hazards;
 mod hostile;
 mod impaired;
+mod interop;
 mod keys;
 mod matrix;
 mod operations;
