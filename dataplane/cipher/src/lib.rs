@@ -18,6 +18,8 @@ pub mod keys;
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
 mod low;
+#[cfg(feature = "measure")]
+pub mod measure;
 mod model;
 pub mod segment;
 mod sum;

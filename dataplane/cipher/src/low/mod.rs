@@ -9,11 +9,15 @@
 //! (2) Loads and stores through pointers: all are in `lanes`, each takes a slice of checked length.
 
 mod aes;
+#[cfg(feature = "measure")]
+mod bound;
 mod context;
 mod ghash;
 mod lanes;
 mod segment;
 
+#[cfg(feature = "measure")]
+pub(crate) use bound::bound;
 pub(crate) use context::Context;
 
 use subtle::ConstantTimeEq;

@@ -1,0 +1,45 @@
+//! What benchmarks ask of this crate and the program does not: kernels by name, and the least time that
+//! the CPU's units allow.
+//!
+//! Owns: names and dispatch. Only with feature `measure`.
+
+use crate::kernel::Kernel;
+use crate::keys::{KeyContext, TrafficKeys};
+#[cfg(target_arch = "x86_64")]
+use crate::low;
+
+/// The kernels that this CPU runs, the fastest first.
+#[must_use]
+pub fn kernels() -> Vec<&'static str> {
+    available().into_iter().map(Kernel::name).collect()
+}
+
+/// Keys expanded for the kernel of that name; `None` where there is none on this CPU.
+///
+/// Seal and open follow the context, whichever kernel the process has chosen.
+#[must_use]
+pub fn context(kernel: &str, keys: &TrafficKeys) -> Option<KeyContext> {
+    let kernel = available().into_iter().find(|available| available.name() == kernel)?;
+    Some(KeyContext::for_kernel(kernel, keys))
+}
+
+/// Does the arithmetic of `segments` payloads of `len` octets on independent registers and nothing
+/// else: per 64 octets 14 AES rounds and 4 carry-less products of 512 bits, per segment one AES block.
+/// No load, no store, no dependence of one segment's steps on another's.
+///
+/// False, and nothing done, where the CPU has no such instructions.
+pub fn bound(segments: u64, len: u16) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(available) = low::Available::detect() {
+        low::bound(available, segments, len);
+        return true;
+    }
+    let _ = (segments, len);
+    false
+}
+
+fn available() -> Vec<Kernel> {
+    let mut kernels = vec![Kernel::fastest(), Kernel::Portable];
+    kernels.dedup();
+    kernels
+}
