@@ -49,7 +49,11 @@ fn main() -> ExitCode {
     if let Some(path) = &options.markdown {
         let sections: Vec<Section<'_>> = measured
             .iter()
-            .map(|(benchmark, rows)| Section { name: benchmark.name, about: benchmark.about, rows })
+            .map(|(benchmark, rows)| Section {
+                name: benchmark.name,
+                about: benchmark.about,
+                shown: benchmark.show(rows),
+            })
             .collect();
         if let Err(error) = record(path, &sections, &machine.after_run()) {
             eprintln!("bench: {error}");

@@ -23,11 +23,39 @@ pub struct Section<'a> {
     pub name: &'a str,
     /// What it measures, in a sentence or two.
     pub about: &'a str,
-    /// Its rows.
-    pub rows: &'a [Row],
+    /// Its rows as they are shown.
+    pub shown: Rendered,
 }
 
-/// Writes `sections` into the file at `path`, in place of those of the same names.
+/// Rows as a benchmark shows them.
+pub struct Rendered {
+    /// Markdown.
+    pub body: String,
+    /// Files beside the Markdown that it refers to, by name.
+    pub files: Vec<(&'static str, String)>,
+}
+
+/// One table with a line for each row; what a benchmark shows that has no form of its own.
+#[must_use]
+pub fn plain(rows: &[Row]) -> Rendered {
+    Rendered { body: table(&rows.iter().collect::<Vec<_>>()), files: Vec::new() }
+}
+
+/// A table with a line for each row.
+#[must_use]
+pub fn table(rows: &[&Row]) -> String {
+    let mut out = "| name | value | unit | peer | ratio |\n|---|---:|---|---|---:|\n".to_owned();
+    for row in rows {
+        let ratio = row.ratio.map_or_else(String::new, |ratio| format!("{ratio:.3}"));
+        let peer = row.peer.as_deref().unwrap_or_default();
+        let value = row.shown_value();
+        let _ = writeln!(out, "| {} | {value} | {} | {peer} | {ratio} |", row.name, row.unit);
+    }
+    out
+}
+
+/// Writes `sections` into the file at `path`, in place of those of the same names, and the files that
+/// they refer to beside it.
 ///
 /// # Errors
 /// The file can be neither read nor made.
@@ -37,6 +65,10 @@ pub fn record(path: &Path, sections: &[Section<'_>], machine: &Machine) -> Bench
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
         Err(source) => return Err(failure("read", path)(source)),
     };
+    for (name, text) in sections.iter().flat_map(|section| &section.shown.files) {
+        let beside = path.with_file_name(name);
+        std::fs::write(&beside, text).map_err(failure("write", &beside))?;
+    }
     std::fs::write(path, merge(&old, sections, machine)).map_err(failure("write", path))
 }
 
@@ -66,20 +98,13 @@ fn merge(old: &str, sections: &[Section<'_>], machine: &Machine) -> String {
 }
 
 fn render(section: &Section<'_>, machine: &Machine) -> String {
-    let Section { name, about, rows } = section;
+    let Section { name, about, shown } = section;
     let Machine { cpu, kernel, commit, date, load } = machine;
-    let mut out = format!(
+    format!(
         "## {name}\n\n{about}\n\n`cargo xtask bench {name} --json` · {cpu} · Linux {kernel} · \
-         commit {commit} · {date} · load {load}\n\n\
-         | name | value | unit | peer | ratio |\n|---|---:|---|---|---:|\n"
-    );
-    for row in *rows {
-        let ratio = row.ratio.map_or_else(String::new, |ratio| format!("{ratio:.3}"));
-        let peer = row.peer.as_deref().unwrap_or_default();
-        let value = row.shown_value();
-        let _ = writeln!(out, "| {} | {value} | {} | {peer} | {ratio} |", row.name, row.unit);
-    }
-    out
+         commit {commit} · {date} · load {load}\n\n{}",
+        shown.body
+    )
 }
 
 #[cfg(test)]
@@ -104,7 +129,7 @@ mod tests {
     #[test]
     fn sections_are_replaced_by_name_and_others_stay() {
         let (one, two) = (rows(10.0), rows(20.0));
-        let section = |name, rows| Section { name, about: "About it.", rows };
+        let section = |name, rows: &[Row]| Section { name, about: "About it.", shown: plain(rows) };
         let first = merge("", &[section("a", &one), section("b", &one)], &machine());
         let second = merge(&first, &[section("b", &two)], &machine());
         assert_eq!(second.matches("## a\n").count(), 1);

@@ -1,20 +1,82 @@
 //! Interleaved timing: the subjects of one comparison take turns in short rounds, so a machine whose
 //! speed drifts slows all of them alike. The median round is the figure. Time is that of this
 //! thread on a core, so what else runs on the machine counts only by what it does to caches.
+//!
+//! A [`Subject`] is timed whole. A [`Probe`] times itself, for work that has to be set up again each
+//! time, as a sealed frame before it is opened: [`prepared`] leaves the setting up out.
 
-use std::time::Duration;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
 
-/// How long one round of one subject runs, at least.
-const ROUND: Duration = Duration::from_millis(4);
-/// Rounds per subject; odd, so the median is a measured value.
-const ROUNDS: usize = 41;
+/// How long one round of one subject runs, at least, and how often it comes; odd, so the median is a
+/// measured value.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// One round.
+    pub round: Duration,
+    /// Rounds per subject.
+    pub rounds: usize,
+}
+
+impl Plan {
+    /// For comparisons of a few subjects.
+    pub const FEW: Self = Self { round: Duration::from_millis(4), rounds: 41 };
+    /// For comparisons of many.
+    pub const MANY: Self = Self { round: Duration::from_micros(1500), rounds: 31 };
+}
+
 /// The core that microbenchmarks run on; interrupts of small machines land on core 0.
 const CORE: usize = 1;
 
 /// A subject: does its work `n` times.
 pub type Subject<'a> = Box<dyn FnMut(u64) + 'a>;
+
+/// A subject that does its work `n` times and tells how long the part took that counts.
+pub type Probe<'a> = Box<dyn FnMut(u64) -> Duration + 'a>;
+
+/// A probe that counts all that `subject` does.
+#[must_use]
+pub fn whole(mut subject: Subject<'_>) -> Probe<'_> {
+    Box::new(move |n| {
+        let start = thread_time();
+        subject(n);
+        thread_time().saturating_sub(start)
+    })
+}
+
+/// A probe of `work`, which does `each` repetitions, with `prepare` before it left out.
+///
+/// The median pass counts for all: a pass is too short for the clock of [`whole`], and one that was
+/// interrupted must not count. What reading the clock takes is taken off.
+#[must_use]
+pub fn prepared<'a, S: 'a>(
+    mut state: S,
+    each: u64,
+    prepare: impl Fn(&mut S) + 'a,
+    work: impl Fn(&mut S) + 'a,
+) -> Probe<'a> {
+    Box::new(move |n| {
+        let passes = (0..n.div_ceil(each)).map(|_| {
+            prepare(&mut state);
+            let start = Instant::now();
+            work(&mut state);
+            start.elapsed().as_nanos() as f64
+        });
+        let pass = quantile(passes.collect(), 0.5) - clock_cost();
+        Duration::from_nanos((pass.max(0.0) * n as f64 / each as f64) as u64)
+    })
+}
+
+/// Nanoseconds between two readings of the clock with nothing between them.
+fn clock_cost() -> f64 {
+    static COST: OnceLock<f64> = OnceLock::new();
+    *COST.get_or_init(|| {
+        let readings = (0..2001).map(|_| Instant::now().elapsed().as_nanos() as f64);
+        quantile(readings.collect(), 0.5)
+    })
+}
 
 /// Runs `work` on a thread pinned to core 1, where there is one. A thread of its own: what is
 /// started later must not inherit the pin.
@@ -32,11 +94,19 @@ pub fn pinned<T: Send>(work: impl FnOnce() -> T + Send) -> T {
 /// Nanoseconds per repetition of each subject, medians over interleaved rounds.
 #[must_use]
 pub fn interleaved(subjects: &mut [Subject<'_>]) -> Vec<f64> {
-    let repeats: Vec<u64> = subjects.iter_mut().map(calibrate).collect();
-    let mut samples = vec![Vec::with_capacity(ROUNDS); subjects.len()];
-    for _ in 0..ROUNDS {
-        for ((subject, &n), sample) in subjects.iter_mut().zip(&repeats).zip(&mut samples) {
-            sample.push(timed(subject, n).as_nanos() as f64 / n as f64);
+    let mut probes: Vec<Probe<'_>> =
+        subjects.iter_mut().map(|subject| whole(Box::new(subject))).collect();
+    interleaved_probes(&mut probes, Plan::FEW)
+}
+
+/// As [`interleaved`], of probes, by `plan`.
+#[must_use]
+pub fn interleaved_probes(probes: &mut [Probe<'_>], plan: Plan) -> Vec<f64> {
+    let repeats: Vec<u64> = probes.iter_mut().map(|probe| calibrate(probe, plan.round)).collect();
+    let mut samples = vec![Vec::with_capacity(plan.rounds); probes.len()];
+    for _ in 0..plan.rounds {
+        for ((probe, &n), sample) in probes.iter_mut().zip(&repeats).zip(&mut samples) {
+            sample.push(probe(n).as_nanos() as f64 / n as f64);
         }
     }
     samples.into_iter().map(|values| quantile(values, 0.5)).collect()
@@ -52,22 +122,16 @@ pub fn quantile(mut values: Vec<f64>, q: f64) -> f64 {
 }
 
 /// Repetitions that fill one round; the runs it takes to find out are the warm-up.
-fn calibrate(subject: &mut Subject<'_>) -> u64 {
+fn calibrate(probe: &mut Probe<'_>, round: Duration) -> u64 {
     let mut n = 1;
     loop {
-        let elapsed = timed(subject, n);
-        if elapsed >= ROUND {
+        let elapsed = probe(n);
+        if elapsed >= round {
             return n;
         }
-        let scale = ROUND.as_nanos() / elapsed.as_nanos().max(1) + 1;
+        let scale = round.as_nanos() / elapsed.as_nanos().max(1) + 1;
         n = n.saturating_mul(u64::try_from(scale.clamp(2, 100)).unwrap_or(2));
     }
-}
-
-fn timed(subject: &mut Subject<'_>, n: u64) -> Duration {
-    let start = thread_time();
-    subject(n);
-    thread_time().saturating_sub(start)
 }
 
 /// Time that this thread has spent on a core.
@@ -103,6 +167,19 @@ mod tests {
         let times = interleaved(&mut [Box::new(work(100)), Box::new(work(200))]);
         let ratio = times[1] / times[0];
         assert!((1.2..3.5).contains(&ratio), "{times:?}");
+    }
+
+    #[test]
+    fn preparing_is_not_counted() {
+        let wait = |time: Duration| {
+            let start = Instant::now();
+            while start.elapsed() < time {}
+        };
+        let long = Duration::from_micros(300);
+        let short = Duration::from_micros(100);
+        let mut probe = prepared((), 4, move |()| wait(long), move |()| wait(short));
+        let elapsed = probe(44);
+        assert!((11 * short..11 * long).contains(&elapsed), "{elapsed:?}");
     }
 
     #[test]

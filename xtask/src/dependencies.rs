@@ -17,7 +17,8 @@ const IO: &[&str] = &["rustix", "nix", "libc", "afxdp", "aya", "crossbeam", "cor
 /// What the control loop may have and the dataplane may not.
 const CONTROL: &[&str] = &["prometheus", "tokio", "tiny_http", "redb", "toml", "clap"];
 /// Implementations that benchmarks compare with; only sekisho-bench may have them.
-const PEERS: &[&str] = &["aws-lc-rs", "ring", "boringtun", "openssl", "rustls", "snow", "graviola"];
+const PEERS: &[&str] =
+    &["aes-gcm", "aws-lc-rs", "ring", "boringtun", "openssl", "rustls", "snow", "graviola"];
 
 const RULES: &[Rule] = &[
     Rule { name: "sekisho-wire", ours: &[], never: IO },
