@@ -76,7 +76,7 @@ impl Segment {
         })
     }
 
-    /// Whether it carries what a tag protects: payload, FIN or RST.
+    /// Whether it carries what a tag protects: payload, FIN or RST (M2.2).
     pub(crate) fn has_content(&self) -> bool {
         self.tcp.payload.len > 0 || self.tcp.flags.fin() || self.tcp.flags.rst()
     }
@@ -114,6 +114,7 @@ pub(crate) fn classify(
             segment(config, side, frame, (view, tcp, received)).map(Class::Tcp)
         }
         Transport::Udp(udp) if [udp.src_port, udp.dst_port].contains(&config.kdp_port) => {
+            // M4.1.
             if side == PortSide::Plain {
                 return Err(DropReason::KdpFromPlain);
             }

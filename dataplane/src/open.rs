@@ -38,6 +38,7 @@ pub(crate) fn decide(
     if !segment.has_content() {
         return Err(DropReason::BadFlags);
     }
+    // Without payload, FIN or RST there was no tag, or it ended above (M3.3).
     let tag = match ours {
         Some(SekishoOption::Tag(tag)) => tag,
         Some(_) => return Err(DropReason::OptionMisplaced),
@@ -168,6 +169,7 @@ fn tagged(
             Err(DropReason::Unsynchronised)
         };
     }
+    // M7.13.
     let may_synchronise = worker.config.role == Role::Gateway && session.state() == State::Keyed;
     if !(session.is_synchronised() || answers_syn || may_synchronise) {
         return Err(DropReason::Unsynchronised);

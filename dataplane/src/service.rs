@@ -114,7 +114,7 @@ impl ServiceTable {
         Ok(table)
     }
 
-    /// Adds services that are protected no longer: what no other service covers of them passes as
+    /// Adds services that are protected no longer (M7.20): what no other service covers of them passes as
     /// with [`Policy::Off`], but for sessions that began in cipher, which go on in cipher.
     ///
     /// # Errors

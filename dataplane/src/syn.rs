@@ -33,6 +33,7 @@ pub(crate) fn decide(
         return off(worker, frame, segment);
     }
     let ours = segment.ours()?;
+    // M2.13.
     if segment.options.md5_or_ao {
         return Ok(refuse(worker, frame, segment, DropReason::TcpMd5Ao));
     }
@@ -49,7 +50,7 @@ pub(crate) fn decide(
     }
 }
 
-/// `R` = SipHash of flow and ISN under the boot's seed: a SYN that comes again says the same.
+/// `R` = SipHash of flow and ISN under the boot's seed: a SYN that comes again says the same (M2.1).
 /// Never 0, which means "unknown" in key delivery.
 fn request_id(worker: &Worker, segment: &Segment) -> u64 {
     let mut hasher = worker.request_ids;
@@ -107,7 +108,7 @@ fn refuse(worker: &Worker, frame: &mut Frame, segment: &Segment, reason: DropRea
     }
 }
 
-/// A first SYN: a new session, or a candidate beside a live one (hazard 15).
+/// A first SYN: a new session, or a candidate beside a live one (hazard 15, M7.10).
 fn begin(
     worker: &mut Worker,
     frame: &mut Frame,
@@ -168,7 +169,7 @@ fn insert(worker: &mut Worker, segment: &Segment, now: Time) -> Result<SessionId
         Err(InsertError::Exists(_)) => return Err(DropReason::SynRepeated),
         Err(InsertError::CandidateExists(id)) => id,
     };
-    // Of a full table a session that nobody has vouched for gives way (hazard 20).
+    // Of a full table a session that nobody has vouched for gives way (hazard 20, M7.18).
     // A candidate that nobody has vouched for gives way, or a spoofed SYN would keep the tuple.
     if !worker.table.get(busy).is_some_and(|session| session.state().is_unkeyed()) {
         return Err(DropReason::CandidateBusy);
@@ -178,7 +179,7 @@ fn insert(worker: &mut Worker, segment: &Segment, now: Time) -> Result<SessionId
 }
 
 /// The options of a SYN as it leaves: without ours and with a lower MSS towards the server
-/// (hazard 1: each box lowers what its own plain side hears), with the request towards the gateway.
+/// (hazard 1, M2.8: each box lowers what its own plain side hears), with the request towards the gateway.
 fn outgoing(worker: &Worker, segment: &Segment, request_id: u64) -> Rewrite {
     let codes = worker.config.options;
     match worker.config.role {

@@ -29,7 +29,7 @@ pub enum IdError {
     Name,
 }
 
-/// The identifier of a device: client or gateway (`IDcl`, `IDgw`).
+/// The identifier of a device: client or gateway (`IDcl`, `IDgw`; M4.6).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DeviceId {
     /// An IP address; never an IPv4-mapped IPv6 address.
@@ -133,7 +133,8 @@ impl FromStr for DeviceId {
     }
 }
 
-/// What the client dialled: an address and port, or a configured name where destination NAT hides it.
+/// What the client dialled: an address and port, or a configured name where destination NAT hides
+/// it (M4.7, M4.13).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Service {
     /// Address and TCP port; IPv6 without flow label and scope, never IPv4-mapped.
@@ -290,6 +291,7 @@ mod tests {
         }
     }
 
+    /// M4.6, M4.7.
     #[test]
     fn one_wire_form_per_identifier() {
         let mapped = "::ffff:10.0.0.1".parse::<Ipv6Addr>().unwrap();

@@ -173,7 +173,7 @@ impl Issuer {
         Err(Refusal::hint(RefuseCode::UnknownGateway, detail))
     }
 
-    /// Client and policy: who is it, is it really, may it.
+    /// Client and policy: who is it, is it really, may it (M5.3). The key is fresh (M5.7).
     fn grant(
         &self,
         request: &KeyRequest,

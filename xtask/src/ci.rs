@@ -5,11 +5,12 @@ use std::time::Instant;
 use crate::Failure;
 use crate::run::{cargo, succeed};
 
-/// Format, tidy, dependency rules, clippy, then the README's test command.
+/// Format, tidy, citations, dependency rules, clippy, then the README's test command.
 pub(crate) fn ci() -> Result<(), Failure> {
     let started = Instant::now();
     step("format", || succeed(cargo().args(["fmt", "--all", "--check"])))?;
     step("tidy", crate::tidy::check)?;
+    step("citations", crate::citations::check)?;
     step("dependency rules", crate::dependencies::check)?;
     step("packages", crate::packages::install_missing)?;
     step("clippy", || {

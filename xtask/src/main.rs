@@ -3,6 +3,7 @@
 
 mod bench;
 mod ci;
+mod citations;
 mod demo;
 mod dependencies;
 mod fuzz;
@@ -27,7 +28,7 @@ usage: cargo xtask COMMAND
   sim [--seeds N | --seed S] [--json]  deterministic simulation: many seeds, or one (docs/simulation.md)
   lab up | down            build a lab with running gateway, agent and KDC to look around; take it down
   setup                    install the Debian packages that are missing (all others do it first)
-  tidy                     only the checks of style and dependency rules";
+  tidy                     only the checks of style, citations and dependency rules";
 
 /// Error of any command: the text that is shown.
 pub(crate) type Failure = String;
@@ -45,7 +46,9 @@ fn main() -> ExitCode {
         Some((&"sim", rest)) => sim::sim(rest),
         Some((&"lab", [action @ ("up" | "down")])) => demo::lab(action),
         Some((&"setup", [])) => packages::install_missing(),
-        Some((&"tidy", [])) => tidy::check().and_then(|()| dependencies::check()),
+        Some((&"tidy", [])) => {
+            tidy::check().and_then(|()| citations::check()).and_then(|()| dependencies::check())
+        }
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

@@ -22,20 +22,27 @@ const MARKS: [&str; 5] = [
 
 /// Fails with one line for each finding in the files that git knows.
 pub(crate) fn check() -> Result<(), Failure> {
-    let mut list = Command::new("git");
-    list.args(["ls-files", "--cached", "--others", "--exclude-standard"]).current_dir(root());
     let mut findings = Vec::new();
-    for name in output(&mut list)?.lines() {
-        let path = root().join(name);
+    for name in tracked()? {
+        let path = root().join(&name);
         let wanted = [".rs", ".c", ".h", ".sh", ".toml"].iter().any(|end| name.ends_with(end));
-        if wanted && path.is_file() {
-            findings.extend(look(name, &read(&path)?));
+        if wanted {
+            findings.extend(look(&name, &read(&path)?));
         }
     }
     if findings.is_empty() { Ok(()) } else { Err(findings.join("\n  ")) }
 }
 
-fn read(path: &Path) -> Result<String, Failure> {
+/// The files that git knows or would take, by their paths from the root.
+pub(crate) fn tracked() -> Result<Vec<String>, Failure> {
+    let mut list = Command::new("git");
+    list.args(["ls-files", "--cached", "--others", "--exclude-standard"]).current_dir(root());
+    let names = output(&mut list)?;
+    let there = |name: &&str| root().join(name).is_file();
+    Ok(names.lines().filter(there).map(str::to_owned).collect())
+}
+
+pub(crate) fn read(path: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 

@@ -3,7 +3,7 @@
 //! Owns: the bytes, their wiping, the refusal of equal keys. Not: where keys come from (key
 //! delivery) nor when they end (the session).
 //!
-//! The types have neither `Clone` nor `Debug`. Bytes are copied from place to place and the
+//! The types have neither `Clone` nor `Debug` (M6.5). Bytes are copied from place to place and the
 //! source is left to its owner to drop, because a Rust move would leave an unwiped copy behind.
 
 use subtle::{Choice, ConstantTimeEq};
@@ -15,7 +15,7 @@ use crate::kernel::Kernel;
 use crate::low;
 use crate::model;
 
-/// Keys of one direction in one epoch: AES-256 key `K` and GHASH key `H` (spec section 3).
+/// Keys of one direction in one epoch: AES-256 key `K` and GHASH key `H` (M3.1).
 ///
 /// 48 bytes, the cold form that a session stores; wiped on drop.
 #[derive(Zeroize, ZeroizeOnDrop)]
@@ -152,6 +152,7 @@ mod tests {
         TrafficKeys::from_bytes(&[aes; 32], &[ghash; 16])
     }
 
+    /// M3.2, M6.4.
     #[test]
     fn equal_directions_are_refused() {
         assert!(EpochKeys::new(&keys(1, 2), &keys(3, 4)).is_ok());
@@ -166,6 +167,7 @@ mod tests {
         assert!(EpochKeys::new(vacant.client_to_server(), vacant.server_to_client()).is_err());
     }
 
+    /// M3.1.
     #[test]
     fn an_epoch_keeps_its_directions_apart() {
         let (up, down) = (keys(1, 2), keys(3, 4));
@@ -180,6 +182,7 @@ mod tests {
         assert!(bool::from(place.server_to_client().ct_eq(&down)));
     }
 
+    /// M6.5.
     #[test]
     fn wiping_leaves_zeros() {
         let mut epoch = EpochKeys::new(&keys(1, 2), &keys(3, 4)).unwrap();

@@ -180,6 +180,7 @@ mod tests {
         assert_eq!(size_of::<FlowKey>(), 36);
     }
 
+    /// M7.1.
     #[test]
     fn mixed_and_mapped_are_refused() {
         assert!(flow("10.0.0.1:1", "[fd00::1]:2").is_none());

@@ -3,7 +3,7 @@
 //! Owns: origin, highest offset, acknowledgement, FIN; the unwrapping of sequence numbers. Not:
 //! keys, tags, nor the decision to drop.
 //!
-//! Offset 0 is the octet ISN + 1. FIN takes one offset behind the last octet. Everything is fed by
+//! Offset 0 is the octet ISN + 1 (M7.2). FIN takes one offset behind the last octet. Everything is fed by
 //! segments that were sealed here or verified here; a forged one reaches only `offset_to_open`,
 //! which changes nothing (hazard 35).
 

@@ -49,7 +49,7 @@ pub struct Timeouts {
     pub setup: Duration,
     /// Without an authenticated or plain-side segment, once synchronised.
     pub idle: Duration,
-    /// Of a draining session.
+    /// Of a draining session (M7.16).
     pub linger: Duration,
 }
 
@@ -123,6 +123,7 @@ mod tests {
         usage
     }
 
+    /// M3.11.
     #[test]
     fn byte_limits() {
         assert_eq!(used(0, 0).charge(1460), Charge::Within);
@@ -132,6 +133,7 @@ mod tests {
         assert_eq!(used(REFUSE_BYTES - 10, 0).charge(10), Charge::Exhausted);
     }
 
+    /// M3.11.
     #[test]
     fn segment_limits() {
         assert_eq!(used(0, REKEY_SEGMENTS - 2).charge(0), Charge::Within);

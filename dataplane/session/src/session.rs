@@ -170,7 +170,7 @@ impl Session {
         &self.flow
     }
 
-    /// ISN of the SYN that began it; with the flow, its identity (hazard 15).
+    /// ISN of the SYN that began it; with the flow, its identity (hazard 15, M7.1).
     #[must_use]
     pub fn client_isn(&self) -> SeqNum {
         // The origin of this direction is fixed when the session begins.
@@ -277,7 +277,7 @@ impl Session {
     }
 
     /// Restarts the idle wait. For verified segments and segments of the plain side only: a forged
-    /// one must not keep a session alive (hazard 35).
+    /// one must not keep a session alive (hazard 35, M7.9).
     #[inline]
     pub fn touch(&mut self, now: Time) {
         if self.state == State::Synced {

@@ -145,7 +145,8 @@ impl SessionTable {
         self.slots.get_mut(id.index as usize).filter(|session| is(session, id))
     }
 
-    /// Begins a session in [`State::Requested`]: the live one of its tuple, or a candidate beside it.
+    /// Begins a session in [`State::Requested`]: the live one of its tuple, or a candidate beside it
+    /// (M7.11).
     ///
     /// # Errors
     /// [`InsertError`]; nothing has changed.
@@ -192,7 +193,7 @@ impl SessionTable {
         self.step(id, input, now)
     }
 
-    /// Installs traffic keys. The caller drops, and so wipes, its own copy in any case.
+    /// Installs traffic keys, once (M7.12). The caller drops, and so wipes, its own copy in any case.
     pub fn install(&mut self, id: SessionId, keys: &EpochKeys, now: Time) -> Outcome {
         let outcome = self.step(id, Input::Keyed, now);
         if let Outcome::Moved(..) = outcome

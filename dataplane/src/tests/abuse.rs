@@ -128,6 +128,7 @@ fn a_forged_refusal_does_not_take_the_place_of_the_answer() {
     pair.finish();
 }
 
+/// M7.20.
 #[test]
 fn a_session_of_a_service_that_is_taken_away_goes_on_in_cipher() {
     let mut pair = Pair::synced();

@@ -45,6 +45,7 @@ fn both_directions_in_cipher_and_the_plain_side_as_it_was() {
     }
 }
 
+/// M2.2.
 #[test]
 fn pure_acks_pass_without_tag() {
     let mut pair = Pair::synced();
@@ -58,6 +59,7 @@ fn pure_acks_pass_without_tag() {
     pair.finish();
 }
 
+/// M2.2, M3.3.
 #[test]
 fn hazard_23_a_missing_tag_and_a_tag_too_many() {
     let mut pair = Pair::synced();
@@ -85,6 +87,7 @@ fn hazard_23_a_missing_tag_and_a_tag_too_many() {
     pair.finish();
 }
 
+/// M3.8, M7.9.
 #[test]
 fn hazards_17_35_forged_segments_change_nothing_but_their_counter() {
     let mut pair = Pair::synced();
@@ -135,6 +138,7 @@ fn hazard_14_a_path_that_joins_segments_is_named() {
     pair.finish();
 }
 
+/// M7.7.
 #[test]
 fn hazard_8_keep_alives_lose_their_garbage_octet() {
     let mut pair = Pair::synced();
@@ -161,6 +165,7 @@ fn hazard_8_keep_alives_lose_their_garbage_octet() {
     pair.finish();
 }
 
+/// M3.9.
 #[test]
 fn hazard_10_no_urgent_pointer_passes() {
     let mut pair = Pair::synced();
@@ -238,6 +243,7 @@ fn hazards_2_4_31_every_option_layout() {
     pair.finish();
 }
 
+/// M3.10.
 #[test]
 fn hazard_5_a_corrupt_segment_never_becomes_authentic() {
     let mut pair = Pair::synced();
@@ -399,6 +405,7 @@ fn hazard_27_data_without_syn_ack_is_asymmetric_routing() {
     pair.gateway.refuses(PortSide::Plain, &data, DropReason::NoSynAck);
 }
 
+/// M3.4, M7.2.
 #[test]
 fn hazards_18_19_addresses_and_isns_of_the_other_end_enter_nothing() {
     // Between the boxes the client's address, port and both ISNs change, as a NAT and a firewall

@@ -100,6 +100,7 @@ fn a_first_tag_synchronises_and_the_held_ack_leaves_before_it() {
     pair.finish();
 }
 
+/// M7.13.
 #[test]
 fn claim_3_segments_before_synchronisation_are_dropped() {
     let mut pair = Pair::new();
@@ -153,6 +154,7 @@ fn claim_3_a_key_at_one_end_is_not_synchronisation() {
     pair.finish();
 }
 
+/// M2.1, M7.10.
 #[test]
 fn hazard_16_a_syn_retransmission_is_the_same_session() {
     let mut pair = Pair::new();
@@ -176,6 +178,7 @@ fn hazard_16_a_syn_retransmission_is_the_same_session() {
     pair.finish();
 }
 
+/// M2.8, M2.11, M2.12.
 #[test]
 fn hazards_1_7_21_the_syns_options() {
     let mut pair = Pair::new();
@@ -207,6 +210,7 @@ fn hazards_1_7_21_the_syns_options() {
     assert_eq!((syn.mss(), syn.payload(), syn.options.fast_open), (Some(1204), &b""[..], false));
 }
 
+/// M2.13.
 #[test]
 fn hazard_40_signed_segments_are_refused() {
     let mut md5 = vec![19, 18];
@@ -233,6 +237,7 @@ fn hazard_40_signed_segments_are_refused() {
     }
 }
 
+/// M7.3.
 #[test]
 fn hazard_38_a_second_syn_ack_with_another_isn_moves_nothing() {
     let mut pair = Pair::new();
@@ -255,6 +260,7 @@ fn hazard_38_a_second_syn_ack_with_another_isn_moves_nothing() {
     pair.finish();
 }
 
+/// M7.4.
 #[test]
 fn hazard_39_a_refused_connection_fails_at_once() {
     for key_first in [false, true] {
@@ -311,6 +317,7 @@ fn a_forged_refusal_that_was_held_does_not_pass() {
     pair.finish();
 }
 
+/// M7.11.
 #[test]
 fn hazard_15_a_spoofed_syn_ends_nothing() {
     let mut pair = Pair::synced();
@@ -419,6 +426,7 @@ fn accept_must_be_there_and_match() {
     pair.finish();
 }
 
+/// M7.18.
 #[test]
 fn full_tables_rings_and_pools_drop_the_syn_and_make_no_state() {
     let pair = Pair::new();
@@ -470,6 +478,7 @@ fn events_that_must_not_be_lost_wait_for_room() {
     assert_eq!(pair.agent.closed(), [CloseCause::KeyDelivery]);
 }
 
+/// M7.12.
 #[test]
 fn stale_names_change_nothing() {
     let mut pair = Pair::new();

@@ -49,6 +49,7 @@ fn require_refuses_a_syn_without_request() {
     }
 }
 
+/// M7.14.
 #[test]
 fn prefer_passes_what_began_in_clear_and_nothing_else() {
     let mut pair = Pair::with(Policy::Prefer, v4());

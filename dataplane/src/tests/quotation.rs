@@ -35,6 +35,7 @@ pub(super) fn icmp(src: SocketAddr, dst: SocketAddr, header: [u8; 8], about: &[u
     frame
 }
 
+/// M7.19.
 #[test]
 fn an_icmp_error_about_an_opened_segment_leaves_without_its_payload() {
     for (ends, kinds) in [(v4(), [3, 4, 5, 11, 12]), (v6(), [1, 2, 3, 4, 127])] {

@@ -34,6 +34,7 @@ fn drains_and_goes(pair: &mut Pair, cause: CloseCause, replay: &[u8]) {
     pair.finish();
 }
 
+/// M7.15, M7.17.
 #[test]
 fn claim_2_after_both_fins_the_key_goes() {
     let mut pair = Pair::synced();
@@ -82,6 +83,7 @@ fn half_closed_is_not_closed() {
     pair.finish();
 }
 
+/// M7.15, M7.16.
 #[test]
 fn claim_2_after_a_reset_the_key_goes() {
     for from_client in [true, false] {
@@ -128,6 +130,7 @@ fn claim_2_after_idle_the_key_goes() {
     drains_and_goes(&mut pair, CloseCause::Idle, &replay);
 }
 
+/// M7.9.
 #[test]
 fn hazard_35_what_is_not_authenticated_keeps_nothing_alive() {
     let mut pair = Pair::synced();

@@ -81,7 +81,7 @@ pub fn write_tag(frame: &mut [u8], view: &FrameView, block: &OptionBlock, tag: &
     }
 }
 
-/// Zeroes URG and the urgent pointer, in the frame and in the view (hazard 10); answers whether
+/// Zeroes URG and the urgent pointer, in the frame and in the view (hazard 10, M3.9); answers whether
 /// there was anything to zero. The TCP checksum is left stale.
 #[inline]
 pub fn clear_urgent(frame: &mut [u8], view: &mut FrameView) -> bool {

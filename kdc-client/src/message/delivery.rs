@@ -191,7 +191,7 @@ impl Message {
         out
     }
 
-    /// Reads a datagram: exactly one message, canonical (M4.2 to M4.5).
+    /// Reads a datagram: exactly one message, canonical (M4.2, M4.3, M4.4, M4.5).
     ///
     /// # Errors
     /// [`MessageError`] for anything else.

@@ -93,7 +93,7 @@ fn vectors_decode_and_encode_to_themselves() {
     }
 }
 
-/// M4.3 to M4.8.
+/// M4.3, M4.4, M4.5, M4.6, M4.7, M4.8.
 #[test]
 fn vectors_that_must_be_refused_are_refused() {
     let v = vectors();

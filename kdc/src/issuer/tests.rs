@@ -210,6 +210,7 @@ fn derived_keys_issue_without_any_record() {
     b.refused(&bytes, Some("name:gw1"), RefuseCode::RevokedDevice, "client_revoked");
 }
 
+/// M5.3.
 #[test]
 fn every_refusal_has_its_code() {
     let mut b = Bench::new(false);
@@ -264,6 +265,7 @@ fn every_refusal_has_its_code() {
     b.refused(&r, None, RefuseCode::Malformed, "malformed");
 }
 
+/// M5.3.
 #[test]
 fn any_changed_octet_of_a_request_is_refused() {
     let mut b = Bench::new(false);

@@ -77,6 +77,7 @@ fn opened(
     (frame, result)
 }
 
+/// M3.5, M3.6.
 #[test]
 fn vectors() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/vectors/protection.json");
@@ -119,6 +120,35 @@ fn the_payment() {
     assert_eq!(hex::encode(tag), "364d7cff0ce1c3742573ab0b");
 }
 
+/// M3.7: whatever the hash and the tag have in their top bits.
+#[test]
+fn one_use_of_the_key_never_meets_the_other() {
+    use aes::cipher::{BlockCipherEncrypt, KeyInit};
+    use ghash::universal_hash::UniversalHash;
+
+    let aes = aes::Aes256::new(&[0x42; 32].into());
+    let mut bits = [0; 4];
+    for n in 0..64u8 {
+        let (a, plaintext) = (at(n.into()), [n; 16]);
+        let mut hash = ghash::GHash::new(&[0x17; 16].into());
+        hash.update(&[a.block(16).into(), plaintext.into()]);
+        let mut block = hash.finalize();
+        let hash_bit = block[0] >> 7;
+        block[0] &= 0x7f;
+        aes.encrypt_block(&mut block);
+        let expected = block;
+        bits[usize::from(hash_bit << 1 | expected[0] >> 7)] += 1;
+        block[0] |= 0x80;
+        block[12..].copy_from_slice(&u32::from(n).to_be_bytes());
+        aes.encrypt_block(&mut block);
+        let (ciphertext, tag) = sealed(&some_context(), &a, &plaintext);
+        assert_eq!(tag[..], expected[..12]);
+        assert!(ciphertext.iter().zip(&block).all(|(c, k)| *c == k ^ n));
+    }
+    assert!(bits.iter().all(|&count| count > 4), "every combination: {bits:?}");
+}
+
+/// M3.4.
 #[test]
 fn associated_block() {
     let a = Associated {

@@ -44,6 +44,7 @@ fn run_to(isn: u32, acked: u64, high: u64) -> HalfConn {
     half
 }
 
+/// M7.3.
 #[test]
 fn the_first_syn_fixes_the_origin() {
     let mut half = half(77);
@@ -61,6 +62,7 @@ fn nothing_has_a_place_before_the_syn() {
     assert!(!half.acknowledge(SeqNum::new(5)));
 }
 
+/// M7.4.
 #[test]
 fn a_reset_answers_a_syn_only_before_the_syn_ack() {
     let mut half = HalfConn::NEW;
@@ -71,6 +73,7 @@ fn a_reset_answers_a_syn_only_before_the_syn_ack() {
     assert_eq!(half.offset_of_answer(), Err(OffsetError::LateAnswer));
 }
 
+/// M7.2.
 #[test]
 fn sequence_numbers_wrap_at_the_isn() {
     for isn in [0, 1, u32::MAX, u32::MAX - 1, 1 << 31] {
@@ -98,6 +101,7 @@ fn a_stream_beyond_four_gigabytes_goes_on() {
     }
 }
 
+/// M7.5.
 #[test]
 fn the_window_is_exact() {
     let isn = 9;
@@ -117,6 +121,7 @@ fn the_window_is_exact() {
     assert_eq!(half.offset_to_seal(at(acked - window - 1), 2, DATA), out);
 }
 
+/// M7.7.
 #[test]
 fn keep_alives_lose_their_octet() {
     let isn = 4_000_000_000;
@@ -140,6 +145,7 @@ fn keep_alives_lose_their_octet() {
     assert_eq!(place(998, 0, RST), Ok(Placement::At(998)));
 }
 
+/// M7.6.
 #[test]
 fn acknowledgements_are_monotone_and_bounded() {
     let isn = 1;
@@ -170,6 +176,7 @@ fn a_stream_without_acknowledgements_does_not_wrap() {
     assert_eq!(half.acked(), (9 << 30) - 7);
 }
 
+/// M7.8.
 #[test]
 fn a_fin_takes_one_offset_and_ends_the_stream() {
     let isn = 100;
@@ -209,6 +216,7 @@ fn data_that_overtook_each_other_before_a_fin() {
     assert!(half.acknowledge(seq(isn, 1501)) && half.fin_acked());
 }
 
+/// M7.15.
 #[test]
 fn a_reset_takes_effect_where_the_receiver_expects_it() {
     let half = run_to(3, 1000, 5000);

@@ -48,6 +48,7 @@ fn synced(table: &mut SessionTable, flow: &FlowKey, client_isn: u32, now: Time) 
     id
 }
 
+/// M7.18.
 #[test]
 fn capacity_is_fixed_and_slots_are_used_again() {
     let mut table = table(3);
@@ -111,6 +112,7 @@ fn keys_come_with_the_state_and_go_with_the_session() {
     assert!(table.slots[0].keys(UP).is_none());
 }
 
+/// M7.17.
 #[test]
 fn a_slot_keeps_nothing_of_the_session_before() {
     let mut table = table(1);
@@ -205,6 +207,7 @@ fn a_candidate_inherits_the_tuple() {
     assert!(table.get(third).unwrap().is_candidate());
 }
 
+/// M7.16.
 #[test]
 fn reset_drains_lingers_and_goes() {
     let timeouts = Timeouts::default();

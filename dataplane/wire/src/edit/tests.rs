@@ -28,6 +28,7 @@ fn rewrite(frame: &[u8], plan: Rewrite) -> Vec<u8> {
     buffer
 }
 
+/// M2.7.
 #[test]
 fn a_tag_goes_in_and_out_and_the_frame_is_as_before() {
     let tag = SekishoOption::Tag(TagOption { phase: 0, tag: [7; 12] });
@@ -79,6 +80,7 @@ fn a_cut_payload_leaves_a_bare_segment() {
     assert!(checksum::verify_transport(&buffer, &parsed));
 }
 
+/// M2.7.
 #[test]
 fn a_corrupt_ipv4_header_stays_corrupt() {
     let mut frame = FrameSpec::tcp(false).build();

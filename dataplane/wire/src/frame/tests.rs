@@ -176,6 +176,7 @@ fn mangled_frames_of_every_length_do_no_harm() {
     }
 }
 
+/// M2.15.
 #[test]
 fn vlan_tags_are_walked_up_to_two() {
     for count in 0..4 {
@@ -270,6 +271,7 @@ fn with_extensions(extensions: &[(u8, &[u8])]) -> Result<FrameView, ParseError> 
     exercise(&spec.build())
 }
 
+/// M2.15.
 #[test]
 fn ipv6_extension_headers_are_walked_or_refused() {
     let pad = &PAD_EXTENSION[..];
@@ -305,6 +307,7 @@ fn the_extension_header_walk_is_bounded() {
     assert_eq!(chain(crate::ip::MAX_EXTENSION_HEADERS + 1), Err(ParseError::ExtensionHeader));
 }
 
+/// M3.3.
 #[test]
 fn ipv6_jumbograms_are_refused() {
     let mut frame = FrameSpec::tcp(true).build();

@@ -186,7 +186,7 @@ pub enum SekishoOption {
 }
 
 impl SekishoOption {
-    /// Reads one whole option, kind and length octets included. `None`: not ours.
+    /// Reads one whole option, kind and length octets included. `None`: not ours (M2.3).
     #[inline]
     pub fn parse(option: &[u8], codes: &OptionCodes) -> Option<Result<Self, OptionError>> {
         let phase = codes.phase_of(option)?;

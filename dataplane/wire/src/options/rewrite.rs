@@ -32,7 +32,7 @@ pub enum MssRule {
 }
 
 impl MssRule {
-    /// Lowered by 16, with the default of that IP version.
+    /// Lowered by 16, with the default of that IP version (M2.9, M2.10).
     pub const fn for_ip(ip: IpKind) -> Self {
         let absent = match ip {
             IpKind::V4 => DEFAULT_MSS_V4,
@@ -74,9 +74,9 @@ pub struct Changes {
     pub acc_ecn_dropped: bool,
     /// NOP padding dropped for room.
     pub padding_dropped: bool,
-    /// TCP Fast Open removed (hazard 7).
+    /// TCP Fast Open removed (hazard 7, M2.11).
     pub fast_open_removed: bool,
-    /// MPTCP removed (hazard 21).
+    /// MPTCP removed (hazard 21, M2.12).
     pub mptcp_removed: bool,
 }
 
@@ -109,12 +109,12 @@ pub struct Rewrite {
 }
 
 impl Rewrite {
-    /// Takes ours off: towards the plain side.
+    /// Takes ours off: towards the plain side (M2.7).
     pub const fn strip(codes: OptionCodes) -> Self {
         Self { codes, insert: None, mss: MssRule::Keep }
     }
 
-    /// Takes ours off and puts `option` on: towards the cipher side.
+    /// Takes ours off and puts `option` on, behind all others: towards the cipher side (M2.6).
     pub const fn insert(codes: OptionCodes, option: SekishoOption) -> Self {
         Self { codes, insert: Some(option), mss: MssRule::Keep }
     }

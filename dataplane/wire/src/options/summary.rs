@@ -106,7 +106,7 @@ pub struct TcpOptionsSummary {
 }
 
 impl TcpOptionsSummary {
-    /// Walks the options of a segment (at most 40 bytes are read).
+    /// Walks the options of a segment (at most 40 bytes are read; M2.4).
     #[inline]
     pub fn walk(options: &[u8], codes: &OptionCodes) -> Self {
         let mut summary = Self::default();

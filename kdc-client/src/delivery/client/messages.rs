@@ -40,6 +40,7 @@ impl ClientDelivery {
             self.ignored.over_budget += 1;
             return;
         }
+        // Fresh for each INVITE (M4.12).
         let mut nonce = [0; 32];
         self.rng.fill_bytes(&mut nonce);
         let mut identify = Identify {
@@ -107,6 +108,7 @@ impl ClientDelivery {
         self.arm(session, now);
     }
 
+    /// SYNCED ends the delivery, if its box opens (M4.31).
     pub(super) fn on_synced(&mut self, session: SessionRef, synced: &Synced, header: &[u8]) {
         match self.entries.get(&session).map(|entry| &entry.stage) {
             Some(Stage::Confirming(confirming)) => match synced.open(&confirming.synced, header) {
@@ -117,6 +119,7 @@ impl ClientDelivery {
         }
     }
 
+    /// A hint, or with a MAC that verifies the end (M4.17, M4.18).
     pub(super) fn on_refuse(
         &mut self,
         session: SessionRef,

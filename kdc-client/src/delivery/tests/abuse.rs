@@ -1,5 +1,6 @@
 //! Replays, forgeries, wrong keys and services, floods, and a KDC that refuses or is away.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use super::world::*;
@@ -274,7 +275,7 @@ fn a_refuse_without_mac_ends_nothing() {
     w.assert_synchronised();
 }
 
-/// M4.29.
+/// M4.12, M4.29.
 #[test]
 fn a_client_answers_four_invites_and_no_more() {
     let mut w = World::new();
@@ -290,6 +291,15 @@ fn a_client_answers_four_invites_and_no_more() {
     }
     assert_eq!(w.to_gateway.len(), 4);
     assert_eq!(w.client.ignored().over_budget, 12);
+    let nonces: BTreeSet<_> = w
+        .to_gateway
+        .iter()
+        .map(|sent| match Message::decode(&sent.bytes).unwrap().body {
+            Body::Identify(identify) => identify.nonce,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(nonces.len(), 4, "a nonce for each");
 }
 
 #[test]

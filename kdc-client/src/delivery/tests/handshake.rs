@@ -15,6 +15,7 @@ const SYNCED: u8 = 5;
 const REFUSE: u8 = 6;
 
 /// M4.23, M4.24, M5.7.
+/// M4.9, M4.24.
 #[test]
 fn both_ends_hold_one_fresh_key_and_outputs_come_in_order() {
     let mut w = World::new();

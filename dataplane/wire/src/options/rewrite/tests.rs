@@ -44,6 +44,7 @@ fn joined(parts: &[&[u8]]) -> Vec<u8> {
     parts.concat()
 }
 
+/// M2.6, M2.7.
 #[test]
 fn a_tag_goes_behind_timestamps_and_comes_off_again() {
     let sealed = tagged(&TIMESTAMPS);
@@ -167,6 +168,7 @@ fn ladder_ends_with_options_unknown_to_us() {
     assert_eq!(meaning(sealed.block.as_bytes()).len(), 2);
 }
 
+/// M2.11, M2.12.
 #[test]
 fn fast_open_and_mptcp_are_removed_with_their_padding() {
     let fast_open = [34, 10, 1, 2, 3, 4, 5, 6, 7, 8, 1, 1];
@@ -198,6 +200,7 @@ fn malformed_and_repeated_ours_never_reach_the_plain_side() {
     assert_eq!(sealed.block, tagged(&TIMESTAMPS).block);
 }
 
+/// M2.9, M2.10.
 #[test]
 fn mss_is_lowered_or_added() {
     let lower = |options: &[u8], ip| {
