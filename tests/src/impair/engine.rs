@@ -52,13 +52,12 @@ impl Engine {
         lane.counts.frames += 1;
         lane.counts.bytes += frame.len() as u64;
         let mut frame = frame.to_vec();
-        let Some(view) = impairable(&frame) else {
+        if impairable(&frame).is_none() {
             out.push((way, frame));
             return;
-        };
-        lane.counts.shifted += u64::from(self.shifter.apply(&mut frame, &view));
-        lane.counts.translated += u64::from(self.nat.apply(&mut frame, &view, way));
-        // The parse again: what was rewritten above is in the fields of the view too.
+        }
+        self.rewrite(way, &mut frame);
+        let lane = &mut self.lanes[way.index()];
         let Ok(view) = parse_frame(&frame) else { return };
         let mut onward = Vec::new();
         let outcome = lane.take(frame, &view, now, &mut onward);
@@ -66,6 +65,31 @@ impl Engine {
         if let Outcome::Answered(answer) = outcome {
             out.push((way.back(), answer));
         }
+    }
+
+    /// Sequence numbers are those of the flow as the client's side knows it: behind the ports on the
+    /// way down, before them on the way up.
+    fn rewrite(&mut self, way: Way, frame: &mut [u8]) {
+        let counts = &mut self.lanes[way.index()].counts;
+        let mut shift = |frame: &mut [u8]| {
+            let shifted = parse_frame(frame).is_ok_and(|view| self.shifter.apply(frame, &view));
+            counts.shifted += u64::from(shifted);
+        };
+        let mut translate = |frame: &mut [u8]| {
+            parse_frame(frame).is_ok_and(|view| self.nat.apply(frame, &view, way))
+        };
+        let translated = match way {
+            Way::Up => {
+                shift(frame);
+                translate(frame)
+            }
+            Way::Down => {
+                let translated = translate(frame);
+                shift(frame);
+                translated
+            }
+        };
+        counts.translated += u64::from(translated);
     }
 
     /// What has waited long enough is appended to `out`.

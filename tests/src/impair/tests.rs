@@ -247,6 +247,25 @@ fn a_translated_flow_gets_its_answers_back() {
 }
 
 #[test]
+fn numbers_and_ports_are_rewritten_together() {
+    for up in flows() {
+        let aim = Some(Aim::At(50));
+        let plan = Plan { client_isn: aim, server_isn: aim, nat: true, ..Plan::default() };
+        let mut engine = Engine::new(plan);
+        let syn = up.segment(&Segment { seq: 100, flags: flag::SYN, ..bare() });
+        let out = through(&mut engine, &[syn]);
+        let mut down = up.reversed();
+        down.dst.set_port(view(&out[0].1).ports().unwrap().0);
+        let answer = Segment { seq: 7000, ack: 51, flags: flag::SYN | flag::ACK, ..bare() };
+        let mut out = Sending::new();
+        engine.take(Way::Down, &down.segment(&answer), NONE, &mut out);
+        let tcp = *view(&out[0].1).tcp().unwrap();
+        assert_eq!((tcp.dst_port, tcp.seq.get(), tcp.ack.get()), (4000, 50, 101));
+        assert!(right(&out[0].1));
+    }
+}
+
+#[test]
 fn a_packet_that_does_not_fit_is_answered_with_the_mtu() {
     for flow in flows() {
         let mut engine = Engine::new(plan("mtu=1000"));
