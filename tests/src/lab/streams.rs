@@ -11,14 +11,18 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
+use super::capture::CANARY;
+use super::config::STREAM;
 use super::namespace::Namespace;
 use super::peers::{Server, connect};
+use super::process::{failed, run_any};
 use super::programs::canary_text;
+use super::topology::{Host, Topology};
 use super::{LabError, LabResult};
 use crate::impair::spec::Way;
 
 /// A stream that stands still for so long is dead: TCP under a fifth of loss takes breaks of seconds.
-const STALL: Duration = Duration::from_secs(60);
+pub const STALL: Duration = Duration::from_secs(60);
 /// Limit of a connect while set-up segments are lost.
 const CONNECT: Duration = Duration::from_secs(60);
 /// Octets sent at a time; each begins with its number, so that none equals another.
@@ -28,7 +32,7 @@ const DIGEST: usize = 32;
 /// Serves streams on `port` of `namespace`.
 pub fn serve(namespace: &Namespace, port: u16) -> LabResult<Server> {
     Server::start(namespace, port, |mut stream| {
-        limits(&stream)?;
+        limits(&stream, STALL)?;
         let mut order = [0; 9];
         stream.read_exact(&mut order)?;
         let [letter, length @ ..] = order;
@@ -58,14 +62,38 @@ pub fn carry(
     let what = format!("{} {length} octets, {address} port {port}", way.label());
     let started = Instant::now();
     let stream = connect(namespace, address, port, CONNECT)?;
-    let carried = stream.and_then(|stream| run(stream, way, length));
+    let carried = stream.and_then(|stream| run(stream, way, length, STALL));
     carried.map_err(LabError::io(what))?;
     Ok(started.elapsed())
 }
 
-/// The client's part on a stream that is open.
-pub fn run(mut stream: TcpStream, way: Way, length: u64) -> Result<()> {
-    limits(&stream)?;
+/// The program that carries a stream from a sequence number of its choice.
+const REPAIR: &str = include_str!("repair.py");
+
+/// Like [`carry`] from a client whose initial sequence number is `isn`, which takes a program beside
+/// this one: the socket options for it are not within reach of safe Rust.
+pub fn carry_from(
+    topology: &Topology,
+    address: IpAddr,
+    way: Way,
+    length: u64,
+    isn: u32,
+) -> LabResult<Duration> {
+    let program = topology.site.write("repair.py", REPAIR)?;
+    let mut command = topology.host(Host::Client1).command("python3");
+    command.arg(program).arg(address.to_string()).arg(STREAM.to_string()).arg(way.label());
+    command.arg(length.to_string()).arg(isn.to_string());
+    command.arg(String::from_utf8_lossy(CANARY).as_ref());
+    let finished = run_any(&mut command, "", CONNECT + STALL * 4)?;
+    match finished.status.success() {
+        true => Ok(finished.took),
+        false => Err(failed(&command, &finished)),
+    }
+}
+
+/// The client's part on a stream that is open; an error once nothing has moved for `stall`.
+pub fn run(mut stream: TcpStream, way: Way, length: u64, stall: Duration) -> Result<()> {
+    limits(&stream, stall)?;
     let mut order = vec![if way == Way::Up { b'U' } else { b'D' }];
     order.extend(length.to_be_bytes());
     stream.write_all(&order)?;
@@ -86,9 +114,9 @@ pub fn run(mut stream: TcpStream, way: Way, length: u64) -> Result<()> {
     Err(Error::new(ErrorKind::InvalidData, "the digests of both ends differ"))
 }
 
-fn limits(stream: &TcpStream) -> Result<()> {
-    stream.set_read_timeout(Some(STALL))?;
-    stream.set_write_timeout(Some(STALL))
+fn limits(stream: &TcpStream, stall: Duration) -> Result<()> {
+    stream.set_read_timeout(Some(stall))?;
+    stream.set_write_timeout(Some(stall))
 }
 
 fn send(stream: &mut TcpStream, length: u64) -> Result<[u8; DIGEST]> {

@@ -12,5 +12,6 @@ mod interop;
 mod keys;
 mod matrix;
 mod operations;
+mod paths;
 mod policies;
 mod transfers;
