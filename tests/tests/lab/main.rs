@@ -15,3 +15,4 @@ mod operations;
 mod paths;
 mod policies;
 mod transfers;
+mod wrap;
