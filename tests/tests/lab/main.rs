@@ -13,6 +13,7 @@ mod keys;
 mod matrix;
 mod operations;
 mod paths;
+mod pmtu;
 mod policies;
 mod transfers;
 mod wrap;
