@@ -7,6 +7,7 @@ mod claims;
 mod failures;
 mod hazards;
 mod hostile;
+mod hosts;
 mod impaired;
 mod interop;
 mod keys;
