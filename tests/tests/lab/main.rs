@@ -16,5 +16,6 @@ mod operations;
 mod paths;
 mod pmtu;
 mod policies;
+mod short;
 mod transfers;
 mod wrap;
