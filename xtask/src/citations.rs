@@ -1,5 +1,5 @@
 //! The specification and the code hold each other: each MUST of docs/spec.md is cited by the code
-//! that keeps it and by a test that checks it, and nobody cites one that does not exist. Owns what
+//! that keeps it and by a test that checks it, and nobody, documents included, cites one that does not exist. Owns what
 //! counts as a citation; whether the code does what it cites is for its tests.
 
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ pub(crate) fn check() -> Result<(), Failure> {
     let spec = read(&root().join("docs/spec.md"))?;
     let mut book = Book::of(&spec);
     for name in tracked()? {
-        let wanted = [".rs", ".c", ".h", ".py"].iter().any(|end| name.ends_with(end));
+        let wanted = [".rs", ".c", ".h", ".py", ".md"].iter().any(|end| name.ends_with(end));
         // This crate's tests make citations up.
         if wanted && !name.starts_with("xtask/") {
             book.look(&name, &read(&root().join(&name))?);
@@ -58,6 +58,8 @@ impl Book {
 
     fn look(&mut self, name: &str, text: &str) {
         let mut in_test = is_test_file(name);
+        // Documents speak of MUSTs; they neither keep nor check one.
+        let keeps = !name.ends_with(".md");
         let mut before = "";
         for (index, line) in text.lines().enumerate() {
             // A module of tests is the last thing in its file.
@@ -65,8 +67,10 @@ impl Book {
             before = line;
             for must in citations(line) {
                 match self.musts.get_mut(&must) {
-                    Some(cited) if in_test => cited.by_test = true,
-                    Some(cited) => cited.by_production = true,
+                    Some(cited) => {
+                        cited.by_test |= keeps && in_test;
+                        cited.by_production |= keeps && !in_test;
+                    }
                     None => self.findings.push(format!(
                         "{name}:{}: {} is no MUST of docs/spec.md",
                         index + 1,
@@ -159,6 +163,8 @@ mod tests {
             judged(&[code, tests, ("b.c", "/* M1.2 */")]),
             ["b.c:1: M1.2 is no MUST of docs/spec.md"]
         );
+        assert_eq!(judged(&[code, tests, ("docs/a.md", "M1.1 and M1.3")]).len(), 1);
+        assert_eq!(judged(&[("docs/a.md", "M1.1, M1.12")]).len(), 4, "a document keeps nothing");
         let both = ("a/src/a.rs", "/// M1.1 M1.12\n#[cfg(test)]\nmod tests {\n// M1.1 M1.12\n");
         assert!(judged(&[both]).is_empty());
         let apart = ("a/src/a.rs", "#[cfg(test)]\nmod tests;\n/// M1.1 M1.12\n");
