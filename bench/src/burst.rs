@@ -1,11 +1,12 @@
 //! `process_burst` over in-memory ports: what a gateway's user space costs per packet.
 //!
-//! A source of frames like pktgen's writes prepared segments into frames, 32 to a burst. Three
+//! A source of frames like pktgen's writes prepared segments into frames, 32 to a burst. Four
 //! subjects take turns: the source alone, a forwarder that queues the frames to the other port
-//! untouched, and the pipeline with real sessions. The source's time is subtracted from both others
-//! and shown in a row of its own. The segments of a session come again and again: to the pipeline
+//! untouched, the cipher pass alone, and the pipeline with real sessions. The source's time is
+//! subtracted from the others and shown in a row of its own. The segments of a session come again and again: to the pipeline
 //! they are retransmissions, which cost what first transmissions do.
 
+mod alone;
 mod pair;
 mod segments;
 
@@ -16,6 +17,7 @@ use sekisho_session::Time;
 use crate::report::Row;
 use crate::timing::{Subject, interleaved, pinned};
 use crate::{BenchError, BenchResult};
+use alone::Alone;
 use pair::{End, Pair};
 use segments::From;
 
@@ -23,8 +25,7 @@ use segments::From;
 const BURST: u16 = 32;
 /// Payload sizes in bytes.
 const SIZES: [u16; 2] = [64, 1448];
-/// Sessions that the segments belong to, in turn. The cache of expanded keys holds 64 sessions, so
-/// with a thousand each segment expands its key anew.
+/// Sessions that the segments belong to, in turn.
 const SESSIONS: [u16; 2] = [1, 1000];
 /// Model time between two bursts, in nanoseconds.
 const STEP: u64 = 1000;
@@ -54,8 +55,9 @@ impl Pass {
     }
 }
 
-/// Rows `burst/seal/SIZE`, `burst/open/SIZE` (one session), the same with `/1000-sessions`, and
-/// `burst/source/SIZE`, in nanoseconds per packet.
+/// Rows `burst/seal/SIZE`, `burst/open/SIZE` (one session), the same with `/1000-sessions`,
+/// `burst/source/SIZE` and `burst/cipher/…` (the cipher pass alone) in nanoseconds per packet, and
+/// `burst/over-cipher/…`: how many times the cipher pass alone the whole takes.
 ///
 /// # Errors
 /// Sessions could not be brought up, or segments were dropped while the clock ran.
@@ -75,18 +77,22 @@ pub fn run() -> BenchResult<Vec<Row>> {
 
 fn measure(pass: Pass, payload: u16, sessions: u16) -> BenchResult<Vec<Row>> {
     let suffix = if sessions == 1 { String::new() } else { format!("/{sessions}-sessions") };
-    let name = format!("burst/{}/{payload}{suffix}", pass.label());
+    let subject = format!("{}/{payload}{suffix}", pass.label());
+    let name = format!("burst/{subject}");
     eprintln!("  {name}");
     let mut pair = Pair::with_sessions(sessions)?;
     let templates = templates(&mut pair, pass, payload, sessions)?;
     let before = pair.gateway.worker.counters().snapshot();
     let mut source_ports = ports()?;
     let mut forwarder_ports = ports()?;
+    let mut alone_ports = ports()?;
+    let alone = Alone::new(pass, &templates, sessions)?;
     let mut packets = 0;
     let times = interleaved(&mut [
         source(&mut source_ports.0, &templates),
         forwarder(&mut forwarder_ports.0, pass.side(), &templates),
         pipeline(&mut pair.gateway, pass.side(), &templates, &mut packets),
+        alone.subject(&mut alone_ports.0, &templates),
     ]);
     check(&before, &pair.gateway.worker.counters().snapshot(), pass, packets)?;
     let per_packet = |bursts: f64| bursts / f64::from(BURST);
@@ -94,10 +100,16 @@ fn measure(pass: Pass, payload: u16, sessions: u16) -> BenchResult<Vec<Row>> {
     // Never zero, however small a forwarder's part is beside the machine's noise.
     let net = |burst: f64| (per_packet(burst) - source).max(0.1);
     let peer = "in-memory forwarder, frames untouched";
-    let row = Row::less_is_better(name, net(times[2]), "ns/packet", peer, net(times[1]));
-    let shown = (pass == Pass::Seal && sessions == 1)
-        .then(|| Row::alone(format!("burst/source/{payload}"), source, "ns/packet"));
-    Ok(std::iter::once(row).chain(shown).collect())
+    let (whole, cipher) = (net(times[2]), net(times[3]));
+    let mut rows = vec![
+        Row::less_is_better(name, whole, "ns/packet", peer, net(times[1])),
+        Row::alone(format!("burst/cipher/{subject}"), cipher, "ns/packet"),
+        Row::alone(format!("burst/over-cipher/{subject}"), whole / cipher, "times"),
+    ];
+    if pass == Pass::Seal && sessions == 1 {
+        rows.push(Row::alone(format!("burst/source/{payload}"), source, "ns/packet"));
+    }
+    Ok(rows)
 }
 
 /// Segments as they come in on the gateway's side of the pass, each session in turn.

@@ -39,8 +39,10 @@ pub const BENCHMARKS: [Benchmark; 4] = [
     Benchmark {
         name: "burst",
         about: "`process_burst` of a gateway over in-memory ports, bursts of 32, real sessions, one \
-                core; the frame source's time (`burst/source`) is subtracted. TCP timestamps in \
-                every segment; checksums are verified as they come in.",
+                core; the frame source's time (`burst/source`) is subtracted. `burst/cipher`: \
+                `seal_batch` or `open_batch` alone over the same segments; `burst/over-cipher`: how \
+                many times that the whole takes. TCP timestamps in every segment; checksums are \
+                verified as they come in.",
         needs_root: false,
         run: burst::run,
         show: plain,

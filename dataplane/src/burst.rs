@@ -6,18 +6,17 @@
 //! a decision may depend on what waits, that comes to its end first ([`segment::standing`]): a
 //! burst does what its frames would do one by one.
 
-use sekisho_cipher::BATCH;
 use sekisho_port::{Frame, PacketIo, PortSide};
 use sekisho_session::{FlowHasher, Time};
 use sekisho_wire::{FrameView, L2Header};
 
 use crate::batch;
 use crate::buffer::DatagramBuf;
-use crate::classify::{Class, Segment, classify};
+use crate::classify::{Segment, classify};
 use crate::drop_reason::DropReason;
 use crate::event::Event;
 use crate::icmp_error;
-use crate::packet::{Packet, Work};
+use crate::packet::{Job, Kind, Packet, Work};
 use crate::quotation;
 use crate::segment::{self, Standing};
 use crate::verdict::Verdict;
@@ -45,11 +44,14 @@ pub(crate) fn process_frames(
     now: Time,
 ) {
     let mut packets = std::mem::take(&mut worker.packets);
+    debug_assert!(!packets.is_empty(), "one burst at a time");
     while !frames.is_empty() {
-        let count = frames.len().min(BATCH);
-        packets.extend(frames.drain(..count).map(|frame| read(worker, side, frame)));
-        process(worker, io, &mut packets, now);
-        packets.clear();
+        let count = frames.len().min(packets.len());
+        let batch = &mut packets[..count];
+        for (packet, frame) in batch.iter_mut().zip(frames.drain(..count)) {
+            read(worker, side, packet, frame);
+        }
+        process(worker, io, batch, now);
     }
     worker.packets = packets;
 }
@@ -62,17 +64,19 @@ pub(crate) fn process_frame(
     frame: Frame,
     now: Time,
 ) {
-    let mut packets = [read(worker, side, frame)];
+    let mut packets = [Packet::vacant()];
+    read(worker, side, &mut packets[0], frame);
     process(worker, io, &mut packets, now);
 }
 
-fn read(worker: &Worker, side: PortSide, frame: Frame) -> Packet {
-    let class = classify(&worker.config, side, frame.data());
-    let hash = match &class {
-        Ok(Class::Tcp(segment)) => worker.config.hasher.hash(&segment.flow),
-        Ok(Class::Datagram(..) | Class::Icmp(..)) | Err(_) => 0,
-    };
-    Packet { frame: Some(frame), side, class, hash, work: Work::Later }
+fn read(worker: &Worker, side: PortSide, packet: &mut Packet, frame: Frame) {
+    let config = &worker.config;
+    packet.kind =
+        classify(config, side, frame.data(), &mut packet.segment).unwrap_or_else(Kind::Bad);
+    if let Kind::Tcp = packet.kind {
+        packet.hash = config.hasher.hash(&packet.segment.flow);
+    }
+    packet.frame = Some(frame);
 }
 
 /// Decides packets in order, at most a batch of them, and brings all to their ends in order.
@@ -100,56 +104,55 @@ fn process(worker: &mut Worker, io: &mut impl PacketIo, packets: &mut [Packet], 
 }
 
 fn standing(worker: &Worker, packet: &Packet) -> Standing {
-    match &packet.class {
-        Ok(Class::Tcp(segment)) => segment::standing(worker, segment, packet.hash),
+    match packet.kind {
+        Kind::Tcp => segment::standing(worker, &packet.segment, packet.hash),
         // What it may quote depends on the acknowledgements before it.
-        Ok(Class::Icmp(..)) => Standing::Alone(None),
-        Ok(Class::Datagram(..)) | Err(_) => Standing::Stranger,
+        Kind::Icmp(_) => Standing::Alone(None),
+        Kind::Datagram | Kind::Bad(_) => Standing::Stranger,
     }
 }
 
 fn decide(worker: &mut Worker, packet: &mut Packet, standing: Standing, now: Time) {
-    let Packet { frame: Some(frame), side, class, hash, .. } = packet else {
+    let Packet { frame: Some(frame), kind, segment, hash, job, work } = packet else {
         return;
     };
-    let work = match class {
-        Err(reason) => Err(*reason),
-        Ok(Class::Tcp(segment)) => {
+    let decided = match kind {
+        Kind::Tcp => {
             let owner = FlowHasher::shard(*hash, worker.exchange.workers());
             if owner == worker.exchange.own() {
-                tcp(worker, frame, segment, standing, now)
+                tcp(worker, (frame, segment, job), standing, now)
             } else {
                 // Verified where it is decided.
                 Ok(Verdict::HandOff(owner).into())
             }
         }
-        Ok(Class::Datagram(view)) => datagram(worker, *side, frame, view).map(Work::End),
-        Ok(Class::Icmp(view, icmp)) if *side == PortSide::Cipher => {
-            icmp_error::decide(worker, frame, view, icmp).map(Work::End)
+        Kind::Datagram => datagram(worker, segment.side, frame, &segment.view).map(Work::End),
+        Kind::Icmp(icmp) if segment.side == PortSide::Cipher => {
+            icmp_error::decide(worker, frame, &segment.view, icmp).map(Work::End)
         }
-        Ok(Class::Icmp(view, icmp)) => quotation::cut(frame, view, icmp).map(|()| {
+        Kind::Icmp(icmp) => quotation::cut(frame, &segment.view, icmp).map(|()| {
             worker.counters.tallies().quotations_cut.add(1);
             Verdict::Forward.into()
         }),
+        Kind::Bad(reason) => Err(*reason),
     };
-    packet.work = work.unwrap_or_else(|reason| Verdict::Drop(reason).into());
+    *work = decided.unwrap_or_else(|reason| Verdict::Drop(reason).into());
 }
 
 /// A segment whose checksum does not hold decides nothing (hazard 5, M3.10). Only one that joins a
 /// batch is decided before that is known, since the cipher pass will tell.
 fn tcp(
     worker: &mut Worker,
-    frame: &mut Frame,
-    segment: &mut Segment,
+    (frame, segment, job): (&mut Frame, &mut Segment, &mut Job),
     standing: Standing,
     now: Time,
 ) -> Result<Work, DropReason> {
-    let Standing::Joins(_) = standing else {
+    if !matches!(standing, Standing::Joins(_)) {
         segment.verify(frame.data())?;
-        return segment::decide(worker, frame, segment, standing, now);
-    };
-    let work = segment::decide(worker, frame, segment, standing, now);
-    if !matches!(work, Ok(Work::Seal(_) | Work::Open(_) | Work::Later)) {
+        return segment::decide(worker, (frame, segment, job), standing, now);
+    }
+    let work = segment::decide(worker, (frame, segment, job), standing, now);
+    if !matches!(work, Ok(Work::Cipher(_) | Work::Later)) {
         segment.verify(frame.data())?;
     }
     work

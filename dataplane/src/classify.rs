@@ -6,13 +6,17 @@
 
 use sekisho_port::PortSide;
 use sekisho_session::{Direction, FlowKey};
+use std::net::{IpAddr, Ipv4Addr};
+
+use sekisho_wire::checksum::{self, Sum};
 use sekisho_wire::{
-    FrameView, IcmpView, OptionError, ParseError, SekishoOption, TcpOptionsSummary, TcpView,
-    Transport, checksum, checksum::Sum, parse_frame,
+    FrameView, IpKind, OptionError, ParseError, SekishoOption, SeqNum, Span, TcpFlags,
+    TcpOptionsSummary, TcpView, Transport, parse_frame,
 };
 
 use crate::config::WorkerConfig;
 use crate::drop_reason::DropReason;
+use crate::packet::Kind;
 
 /// A TCP segment, read and named. `Copy` and without reference to the frame.
 #[derive(Clone, Copy)]
@@ -40,21 +44,69 @@ pub(crate) enum Received {
     Good,
     /// It holds if the payload's sum completes this one of the headers.
     Headers(Sum),
-    /// The port promises nothing, so it was not looked at.
-    Offloaded,
+    /// The port promises nothing; this is the sum of the headers with what stands in its place.
+    Offloaded(Sum),
 }
 
 impl Received {
+    /// The sum of the headers as they came, checksum included, where it was kept.
+    pub(crate) fn header_sum(self) -> Option<Sum> {
+        match self {
+            Self::Good => None,
+            Self::Headers(sum) | Self::Offloaded(sum) => Some(sum),
+        }
+    }
+
     /// Whether it holds for a payload of that sum (hazard 5, M3.10).
     pub(crate) fn holds(self, payload: u16) -> bool {
         match self {
-            Self::Good | Self::Offloaded => true,
+            Self::Good | Self::Offloaded(_) => true,
             Self::Headers(sum) => sum.word(payload).fold() == 0xFFFF,
         }
     }
 }
 
 impl Segment {
+    /// A place for a segment.
+    pub(crate) fn vacant(side: PortSide) -> Self {
+        let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        let tcp = TcpView {
+            src_port: 0,
+            dst_port: 0,
+            seq: SeqNum::new(0),
+            ack: SeqNum::new(0),
+            flags: TcpFlags::NONE,
+            window: 0,
+            checksum: 0,
+            urgent: 0,
+            l4: 0,
+            header_len: 0,
+            payload: Span::default(),
+        };
+        let view = FrameView {
+            src: any,
+            dst: any,
+            l2_len: 0,
+            vlan_count: 0,
+            ip: IpKind::V4,
+            ttl: 0,
+            traffic_class: 0,
+            l3: 0,
+            l4: 0,
+            l4_end: 0,
+            transport: Transport::Other(0),
+        };
+        Self {
+            side,
+            view,
+            tcp,
+            direction: Direction::ClientToServer,
+            flow: FlowKey::UNSPECIFIED,
+            options: TcpOptionsSummary::default(),
+            received: Received::Good,
+        }
+    }
+
     /// Reads the payload for its sum, where that is not known yet.
     pub(crate) fn verify(&mut self, frame: &[u8]) -> Result<(), DropReason> {
         if let Received::Headers(_) = self.received {
@@ -86,85 +138,86 @@ impl Segment {
     }
 }
 
-/// What a frame is.
-#[allow(clippy::large_enum_variant)] // Lives on the stack for the time of one frame.
-pub(crate) enum Class {
-    /// A TCP segment.
-    Tcp(Segment),
-    /// A key-delivery datagram from the cipher side.
-    Datagram(FrameView),
-    /// An ICMP message that may be an error about protected TCP.
-    Icmp(FrameView, IcmpView),
-}
-
-/// Reads a frame that came in on `side`.
+/// Reads a frame that came in on `side`: says what it is and fills `segment` in.
+#[inline]
 pub(crate) fn classify(
     config: &WorkerConfig,
     side: PortSide,
     frame: &[u8],
-) -> Result<Class, DropReason> {
-    let view = parse_frame(frame).map_err(parse_reason)?;
+    segment: &mut Segment,
+) -> Result<Kind, DropReason> {
+    segment.side = side;
+    segment.view = parse_frame(frame).map_err(parse_reason)?;
+    let view = &segment.view;
     if view.l4_end - view.l2_len > config.mtu {
         return Err(DropReason::MtuExceeded);
     }
     let verify = config.verifies(side);
-    match view.transport {
+    let kind = match view.transport {
         Transport::Tcp(tcp) => {
-            let received = if verify { headers(frame, &view, &tcp)? } else { Received::Offloaded };
-            segment(config, side, frame, (view, tcp, received)).map(Class::Tcp)
+            segment.tcp = tcp;
+            segment.received = headers(frame, view, verify)?;
+            return name(config, frame, segment).map(|()| Kind::Tcp);
         }
         Transport::Udp(udp) if [udp.src_port, udp.dst_port].contains(&config.kdp_port) => {
             // M4.1.
             if side == PortSide::Plain {
                 return Err(DropReason::KdpFromPlain);
             }
-            if verify && !checksums_hold(frame, &view) {
-                return Err(DropReason::BadChecksum);
-            }
-            Ok(Class::Datagram(view))
+            Kind::Datagram
         }
-        Transport::Icmp(icmp) => {
-            if verify && !checksums_hold(frame, &view) {
-                return Err(DropReason::BadChecksum);
-            }
-            Ok(Class::Icmp(view, icmp))
-        }
-        Transport::Udp(_) | Transport::Other(_) => Err(DropReason::UnexpectedProtocol),
+        Transport::Icmp(icmp) => Kind::Icmp(icmp),
+        Transport::Udp(_) | Transport::Other(_) => return Err(DropReason::UnexpectedProtocol),
+    };
+    if verify && !checksums_hold(frame, view) {
+        return Err(DropReason::BadChecksum);
     }
+    Ok(kind)
 }
 
 fn checksums_hold(frame: &[u8], view: &FrameView) -> bool {
     checksum::verify_ipv4_header(frame, view) && checksum::verify_transport(frame, view)
 }
 
-/// The sum of a segment's headers; its whole checksum where there is no payload.
-fn headers(frame: &[u8], view: &FrameView, tcp: &TcpView) -> Result<Received, DropReason> {
+/// The sum of a segment's headers, which is its whole checksum where there is no payload.
+#[inline]
+fn headers(frame: &[u8], view: &FrameView, verify: bool) -> Result<Received, DropReason> {
     let sum = checksum::tcp_header_sum(frame, view).ok_or(DropReason::TcpHeader)?;
+    if !verify {
+        return Ok(Received::Offloaded(sum));
+    }
     let received = Received::Headers(sum);
-    let known_bad = tcp.payload.is_empty() && !received.holds(0);
-    if known_bad || !checksum::verify_ipv4_header(frame, view) {
+    let bare = view.tcp().is_some_and(|tcp| tcp.payload.is_empty());
+    if (bare && !received.holds(0)) || !checksum::verify_ipv4_header(frame, view) {
         return Err(DropReason::BadChecksum);
     }
-    Ok(if tcp.payload.is_empty() { Received::Good } else { received })
+    Ok(if bare { Received::Good } else { received })
 }
 
-fn segment(
-    config: &WorkerConfig,
-    side: PortSide,
-    frame: &[u8],
-    (view, tcp, received): (FrameView, TcpView, Received),
-) -> Result<Segment, DropReason> {
-    let flags = tcp.flags;
+/// Which way a segment goes, whose it is, what its options say.
+#[inline]
+fn name(config: &WorkerConfig, frame: &[u8], segment: &mut Segment) -> Result<(), DropReason> {
+    let flags = segment.tcp.flags;
     let ends = u8::from(flags.syn()) + u8::from(flags.fin()) + u8::from(flags.rst());
+    segment.direction = config.role.direction(segment.side);
+    let flow = FlowKey::from_view(&segment.view, &segment.tcp, segment.direction);
     // A segment is one of SYN, FIN, RST at most, and without ACK only SYN or RST.
-    if ends > 1 || !(flags.ack() || flags.syn() || flags.rst()) {
-        return Err(DropReason::BadFlags);
+    let fault = if ends > 1 || !(flags.ack() || flags.syn() || flags.rst()) {
+        Some(DropReason::BadFlags)
+    } else if flow.is_none() {
+        // Addresses that cannot be named (IPv4-mapped IPv6) are on no honest wire.
+        Some(DropReason::Ipv6Header)
+    } else {
+        None
+    };
+    if let Some(fault) = fault {
+        // A corrupt one is that and nothing else.
+        segment.verify(frame)?;
+        return Err(fault);
     }
-    let direction = config.role.direction(side);
-    // Addresses that cannot be named (IPv4-mapped IPv6) are on no honest wire.
-    let flow = FlowKey::from_view(&view, &tcp, direction).ok_or(DropReason::Ipv6Header)?;
-    let options = TcpOptionsSummary::walk(tcp.options(frame), &config.options);
-    Ok(Segment { side, view, tcp, direction, flow, options, received })
+    segment.flow = flow.unwrap_or(FlowKey::UNSPECIFIED);
+    segment.options = TcpOptionsSummary::walk(segment.tcp.options(frame), &config.options);
+    Ok(())
 }
 
 fn parse_reason(error: ParseError) -> DropReason {

@@ -18,6 +18,11 @@ const CONTEXTS: usize = 4096;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Place(u32);
 
+impl Place {
+    /// No place: what a job has before it is decided.
+    pub(crate) const NONE: Self = Self(u32::MAX);
+}
+
 #[derive(Clone, Copy, Default)]
 struct Set {
     names: [Option<SessionId>; WAYS],

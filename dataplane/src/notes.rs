@@ -1,6 +1,7 @@
 //! What a session learns from a segment that may teach it something: one from the plain side, or
 //! one that has verified. Owns the owner's eight bits of a session.
 
+use sekisho_cipher::SegmentFlags;
 use sekisho_session::{Input, Outcome, Session, SessionId, State, Time};
 use sekisho_wire::L2Header;
 
@@ -39,12 +40,28 @@ pub(crate) fn cause(marks: u8) -> CloseCause {
     CloseCause::ALL.get(usize::from(marks & CAUSE)).copied().unwrap_or(CloseCause::Finished)
 }
 
+/// What a segment brings of its stream: offset, payload length, flags.
+pub(crate) type Stretch = (u64, u16, SegmentFlags);
+
 /// A segment from the plain side, whose word is taken.
 pub(crate) fn trusted(worker: &mut Worker, passage: &Passage<'_>) {
-    let Passage { frame, segment, id, now } = passage;
-    let Some(session) = worker.table.get_mut(*id) else {
-        return;
-    };
+    if let Some(session) = worker.table.get_mut(passage.id) {
+        learn(session, passage);
+    }
+}
+
+/// A segment from the plain side that was sealed.
+#[inline]
+pub(crate) fn sealed(worker: &mut Worker, passage: &Passage<'_>, (offset, len, flags): Stretch) {
+    if let Some(session) = worker.table.get_mut(passage.id) {
+        session.half_mut(passage.segment.direction).advance(offset, len, flags);
+        learn(session, passage);
+    }
+}
+
+#[inline]
+fn learn(session: &mut Session, passage: &Passage<'_>) {
+    let Passage { frame, segment, now, .. } = passage;
     if segment.tcp.flags.ack() {
         session.half_mut(segment.direction.reverse()).acknowledge(segment.tcp.ack);
     }
@@ -56,8 +73,9 @@ pub(crate) fn trusted(worker: &mut Worker, passage: &Passage<'_>) {
 
 /// A segment from the cipher side that has verified. The first one at the gateway synchronises the
 /// session: the client seals only once it knows that both ends hold the key.
-pub(crate) fn verified(worker: &mut Worker, passage: &Passage<'_>) {
-    trusted(worker, passage);
+#[inline]
+pub(crate) fn verified(worker: &mut Worker, passage: &Passage<'_>, stretch: Stretch) {
+    sealed(worker, passage, stretch);
     let Passage { id, now, .. } = *passage;
     let first = worker.config.role == Role::Gateway
         && worker.table.get(id).is_some_and(|session| session.state() == State::Keyed);

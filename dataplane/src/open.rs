@@ -1,15 +1,17 @@
 //! Cipher side → plain side: tags are verified, payload is opened, our options are taken off. A
 //! segment that does not verify changes nothing but its own counters (hazard 35).
 
-use sekisho_cipher::{Associated, BadTag, Payload, Sums, Tag};
+use sekisho_cipher::{Associated, BadTag, Payload, Sums};
 use sekisho_session::{Direction, SessionId, State};
+use sekisho_wire::options::TAG_OPTION_LEN;
+use sekisho_wire::tcp::TCP_HEADER_LEN;
 use sekisho_wire::{Rewrite, SekishoOption, TagOption, apply_options};
 
 use crate::classify::Segment;
 use crate::drop_reason::DropReason;
 use crate::event::CloseCause;
 use crate::hold::HoldKind;
-use crate::packet::{Job, Opening, Passage, Work};
+use crate::packet::{Job, Options, Passage, Work};
 use crate::rewrite::{self, Checksum};
 use crate::role::Role;
 use crate::seal::{PHASE, content, offset_reason};
@@ -28,6 +30,7 @@ const RESEGMENTED: u16 = 4;
 pub(crate) fn decide(
     worker: &mut Worker,
     passage: Passage<'_>,
+    job: &mut Job,
     other: Option<SessionId>,
 ) -> Result<Work, DropReason> {
     let segment = passage.segment;
@@ -44,19 +47,19 @@ pub(crate) fn decide(
         Some(_) => return Err(DropReason::OptionMisplaced),
         None => return untagged(worker, passage).map(Work::End),
     };
+    (job.other, job.blame) = (None, None);
     let Some(other) = other.filter(|&other| has_keys(worker, other)) else {
-        return tagged(worker, passage, &tag, None);
+        return tagged(worker, passage, job, &tag);
     };
     // A failed opening leaves garbage behind: keep what the second attempt needs.
     worker.scratch.clear();
     worker.scratch.extend_from_slice(passage.frame.data());
     let Passage { frame, segment, id, now } = passage;
-    tagged(worker, Passage { frame, segment, id, now }, &tag, Some(other)).or_else(|reason| {
-        let work = tagged(worker, Passage { frame, segment, id: other, now }, &tag, None);
-        match work.map_err(|_| reason)? {
-            Work::Open(opening) => Ok(Work::Open(Opening { blame: Some(reason), ..opening })),
-            work => Ok(work),
-        }
+    job.other = Some(other);
+    tagged(worker, Passage { frame, segment, id, now }, job, &tag).or_else(|reason| {
+        (job.other, job.blame) = (None, Some(reason));
+        let passage = Passage { frame, segment, id: other, now };
+        tagged(worker, passage, job, &tag).map_err(|_| reason)
     })
 }
 
@@ -146,8 +149,8 @@ fn untagged(worker: &mut Worker, passage: Passage<'_>) -> Result<Verdict, DropRe
 fn tagged(
     worker: &mut Worker,
     passage: Passage<'_>,
+    job: &mut Job,
     tag: &TagOption,
-    other: Option<SessionId>,
 ) -> Result<Work, DropReason> {
     let Passage { segment, id, .. } = passage;
     let session = worker.table.get(id).ok_or(DropReason::NoSession)?;
@@ -183,101 +186,115 @@ fn tagged(
         half.offset_to_open(segment.tcp.seq, len, flags)
     }
     .map_err(offset_reason)?;
-    let associated = Associated { offset, flags, phase: PHASE };
-    prepare(worker, passage, associated, (tag.tag, answers_syn, other))
+    job.associated = Associated { offset, flags, phase: PHASE };
+    job.tag = tag.tag;
+    job.answers_syn = answers_syn;
+    prepare(worker, passage, job)
 }
 
-/// The job of verifying and opening in place, with what it takes to take our option and its padding
-/// off afterwards (hazard 4).
-fn prepare(
-    worker: &mut Worker,
-    passage: Passage<'_>,
-    associated: Associated,
-    (tag, answers_syn, other): (Tag, bool, Option<SessionId>),
-) -> Result<Work, DropReason> {
+/// Fills in what is left of the job of verifying and opening in place, and of taking our option and
+/// its padding off afterwards (hazard 4).
+fn prepare(worker: &mut Worker, passage: Passage<'_>, job: &mut Job) -> Result<Work, DropReason> {
     let Passage { frame, segment, id, .. } = passage;
-    let strip = Rewrite::strip(worker.config.options);
-    let options = rewrite::options(frame, segment, &strip)?.block;
+    job.options = match plain_options(segment) {
+        Some(keep) => Options::Spliced(keep),
+        None => {
+            let strip = Rewrite::strip(worker.config.options);
+            Options::Rewritten(rewrite::options(frame, segment, &strip)?.block)
+        }
+    };
     let Worker { table, keys, .. } = worker;
     let session = table.get(id).ok_or(DropReason::NoSession)?;
     let traffic_keys = session.keys(segment.direction).ok_or(DropReason::Unsynchronised)?;
     let Some(key) = keys.place(id, segment.direction, traffic_keys) else {
         return Ok(Work::Later);
     };
-    let start = usize::from(segment.tcp.l4) + 20 + options.len();
+    let start = usize::from(segment.tcp.l4) + TCP_HEADER_LEN + job.options.len(0);
     let payload = segment.tcp.payload;
+    job.key = key;
     // The frame shrinks, and was at most an MTU long.
-    let at = Payload { src: payload.start, dst: start as u16, len: payload.len };
-    let job = Job { key, associated, at };
-    let opened = Err(BadTag { before: 0 });
-    Ok(Work::Open(Opening { id, other, job, tag, options, answers_syn, opened, blame: None }))
+    job.at = Payload { src: payload.start, dst: start as u16, len: payload.len };
+    job.opened = Err(BadTag { before: 0 });
+    Ok(Work::Cipher(id))
+}
+
+/// The length of options that the tag, behind them, is all there is to take off of, in a segment
+/// that needs no other change.
+#[inline]
+fn plain_options(segment: &Segment) -> Option<u8> {
+    let tcp = &segment.tcp;
+    let list = usize::from(tcp.header_len).checked_sub(TCP_HEADER_LEN)?;
+    let keep = segment.options.splice_point(list)?;
+    let plain = list == usize::from(keep) + TAG_OPTION_LEN
+        && !rewrite::is_urgent(tcp)
+        && segment.received.header_sum().is_some();
+    plain.then_some(keep)
 }
 
 /// Behind the cipher pass: what has verified teaches its session and goes on, without our option.
 pub(crate) fn finish(
     worker: &mut Worker,
     passage: Passage<'_>,
-    opening: &Opening,
+    job: &Job,
 ) -> Result<Verdict, DropReason> {
     let Passage { frame, segment, id, now } = passage;
-    let opened = opening.opened;
-    let before = opened.as_ref().map_or_else(|bad| bad.before, |sums| sums.before);
+    let before = job.opened.as_ref().map_or_else(|bad| bad.before, |sums| sums.before);
     if !segment.received.holds(before) {
         return Err(DropReason::BadChecksum);
     }
-    let sums = match (opened, opening.other) {
-        (Ok(sums), _) => sums,
+    match (&job.opened, job.other) {
+        (Ok(sums), _) => verified(worker, Passage { frame, segment, id, now }, job, sums),
+        (Err(BadTag { .. }), None) => Err(job.blame.unwrap_or_else(|| count(worker, segment, id))),
         (Err(BadTag { .. }), Some(other)) => {
             frame.data_mut().copy_from_slice(&worker.scratch);
-            return second(worker, Passage { frame, segment, id: other, now }, opening)
-                .map_err(|_| count(worker, segment, id));
+            second(worker, Passage { frame, segment, id: other, now }, job)
+                .map_err(|_| count(worker, segment, id))
         }
-        (Err(BadTag { .. }), None) => {
-            return Err(opening.blame.unwrap_or_else(|| count(worker, segment, id)));
-        }
-    };
-    verified(worker, Passage { frame, segment, id, now }, opening, &sums)
+    }
 }
 
 /// The second attempt, with the keys of the other session that the segment may belong to.
-fn second(
-    worker: &mut Worker,
-    passage: Passage<'_>,
-    first: &Opening,
-) -> Result<Verdict, DropReason> {
+fn second(worker: &mut Worker, passage: Passage<'_>, first: &Job) -> Result<Verdict, DropReason> {
     let Passage { frame, segment, id, now } = passage;
-    let tag = TagOption { phase: first.job.associated.phase, tag: first.tag };
-    let work = tagged(worker, Passage { frame, segment, id, now }, &tag, None)?;
-    let Work::Open(opening) = work else {
+    let tag = TagOption { phase: first.associated.phase, tag: first.tag };
+    let mut job = Job::vacant();
+    let work = tagged(worker, Passage { frame, segment, id, now }, &mut job, &tag)?;
+    if work != Work::Cipher(id) {
         return Err(DropReason::BadTag);
-    };
-    let Job { key, associated, at } = opening.job;
-    let context = worker.keys.context(key);
-    let sums = sekisho_cipher::open(context, &associated, frame.buffer_mut(), at, &opening.tag)
+    }
+    let context = worker.keys.context(job.key);
+    let sums = sekisho_cipher::open(context, &job.associated, frame.buffer_mut(), job.at, &job.tag)
         .map_err(|_| DropReason::BadTag)?;
-    verified(worker, Passage { frame, segment, id, now }, &opening, &sums)
+    verified(worker, Passage { frame, segment, id, now }, &job, &sums)
 }
 
 fn verified(
     worker: &mut Worker,
     passage: Passage<'_>,
-    opening: &Opening,
+    job: &Job,
     sums: &Sums,
 ) -> Result<Verdict, DropReason> {
     let segment = passage.segment;
     let frame = &mut *passage.frame;
-    let Associated { offset, flags, .. } = opening.job.associated;
-    let len = opening.job.at.len;
-    let view = apply_options(frame.buffer_mut(), &segment.view, &opening.options, len)
-        .map_err(|_| DropReason::OptionRoom)?;
-    rewrite::finish(frame, view, Checksum::Payload(sums.after), &worker.counters);
+    let Associated { offset, flags, phase } = job.associated;
+    let len = job.at.len;
+    match (&job.options, segment.received.header_sum()) {
+        (Options::Spliced(keep), Some(header)) => {
+            let option = TagOption { phase, tag: job.tag }.encode(&worker.config.options);
+            rewrite::cut_tag(frame, segment, *keep, &option, (header, sums.after))?;
+        }
+        (Options::Rewritten(block), _) => {
+            let view = apply_options(frame.buffer_mut(), &segment.view, block, len)
+                .map_err(|_| DropReason::OptionRoom)?;
+            rewrite::finish(frame, view, Checksum::Payload(sums.after), &worker.counters);
+        }
+        // Only segments with a header sum are spliced.
+        (Options::Spliced(_), None) => return Err(DropReason::OptionRoom),
+    }
     worker.counters.tallies().opened_segments.add(1);
     worker.counters.tallies().opened_bytes.add(u64::from(len));
-    if let Some(session) = worker.table.get_mut(passage.id) {
-        session.half_mut(segment.direction).advance(offset, len, flags);
-    }
-    notes::verified(worker, &passage);
-    if opening.answers_syn {
+    notes::verified(worker, &passage, (offset, len, flags));
+    if job.answers_syn {
         teardown::refused(worker, passage.id, passage.now);
     } else {
         teardown::after(worker, passage.id, segment, offset, passage.now);

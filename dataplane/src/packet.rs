@@ -1,12 +1,15 @@
 //! One frame of a burst on its way: what it is and what has been decided of it. Owns the record;
 //! the modules beside it fill it in.
+//!
+//! Packets live in one place for as long as their batch takes and are written piece by piece: a
+//! record that goes from hand to hand is copied each time.
 
-use sekisho_cipher::{Associated, BadTag, Payload, Sealed, Sums, Tag};
+use sekisho_cipher::{Associated, BadTag, Payload, Sealed, SegmentFlags, Sums, Tag};
 use sekisho_port::{Frame, PortSide};
 use sekisho_session::{SessionId, Time};
-use sekisho_wire::OptionBlock;
+use sekisho_wire::{IcmpView, OptionBlock};
 
-use crate::classify::{Class, Segment};
+use crate::classify::Segment;
 use crate::drop_reason::DropReason;
 use crate::key_cache::Place;
 use crate::verdict::Verdict;
@@ -15,28 +18,56 @@ use crate::verdict::Verdict;
 pub(crate) struct Packet {
     /// Gone once it has been brought to its end.
     pub(crate) frame: Option<Frame>,
-    /// Where it came in.
-    pub(crate) side: PortSide,
-    /// What it was read as.
-    pub(crate) class: Result<Class, DropReason>,
+    /// What the frame is.
+    pub(crate) kind: Kind,
+    /// What was read of it; the TCP part is that of TCP only.
+    pub(crate) segment: Segment,
     /// The flow's hash; of TCP only.
     pub(crate) hash: u64,
     /// What is to be done with it.
     pub(crate) work: Work,
+    /// What the cipher does with it, where that is its work.
+    pub(crate) job: Job,
 }
 
-/// What is left to be done with a frame once it has been decided.
+impl Packet {
+    /// A place for a packet.
+    pub(crate) fn vacant() -> Self {
+        Self {
+            frame: None,
+            kind: Kind::Bad(DropReason::Truncated),
+            segment: Segment::vacant(PortSide::Cipher),
+            hash: 0,
+            work: Work::Later,
+            job: Job::vacant(),
+        }
+    }
+}
+
+/// What a frame is.
+#[derive(Clone, Copy)]
+pub(crate) enum Kind {
+    /// A TCP segment.
+    Tcp,
+    /// A key-delivery datagram from the cipher side.
+    Datagram,
+    /// An ICMP message that may be an error about protected TCP.
+    Icmp(IcmpView),
+    /// Nothing that may pass.
+    Bad(DropReason),
+}
+
+/// What is left to be done with a packet once it has been decided.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Work {
     /// No more than this.
     End(Verdict),
-    /// A bare ACK of a synchronised session.
+    /// A bare ACK of this synchronised session is to go on.
     Ack(SessionId),
     /// A keep-alive from the plain side, to lose its garbage octet.
     KeepAlive(SessionId),
-    /// To be sealed.
-    Seal(Sealing),
-    /// To be opened.
-    Open(Opening),
+    /// The packet's job: to be sealed or opened, by the side it came in on.
+    Cipher(SessionId),
     /// To be decided again: its key finds no place beside those of the packets before it.
     Later,
 }
@@ -47,8 +78,7 @@ impl From<Verdict> for Work {
     }
 }
 
-/// What the cipher pass is told of one segment.
-#[derive(Clone, Copy)]
+/// A segment's cipher pass: what it is told, what it gives, and what is to follow.
 pub(crate) struct Job {
     /// Where its expanded key stands.
     pub(crate) key: Place,
@@ -56,36 +86,62 @@ pub(crate) struct Job {
     pub(crate) associated: Associated,
     /// Where the payload is and goes.
     pub(crate) at: Payload,
-}
-
-/// A segment to be sealed.
-pub(crate) struct Sealing {
-    pub(crate) id: SessionId,
-    pub(crate) job: Job,
-    /// Its options with a blank tag.
-    pub(crate) options: OptionBlock,
-    /// Options gave way to the tag.
-    pub(crate) trimmed: bool,
-    /// What the cipher pass gives.
-    pub(crate) sealed: Sealed,
-}
-
-/// A segment to be opened.
-pub(crate) struct Opening {
-    pub(crate) id: SessionId,
-    /// The session to be tried where the tag does not verify here; the frame as it came is in the
-    /// worker's scratch then.
-    pub(crate) other: Option<SessionId>,
-    pub(crate) job: Job,
+    /// The options it leaves with.
+    pub(crate) options: Options,
+    /// Of a segment to be opened: the tag it came with.
     pub(crate) tag: Tag,
-    /// Its options without the tag.
-    pub(crate) options: OptionBlock,
-    /// A RST that answers the SYN.
-    pub(crate) answers_syn: bool,
-    /// What the cipher pass gives.
+    /// What sealing gave.
+    pub(crate) sealed: Sealed,
+    /// What opening gave.
     pub(crate) opened: Result<Sums, BadTag>,
-    /// What the first session had against it, where this is the second.
+    /// Sealing: options gave way to the tag.
+    pub(crate) trimmed: bool,
+    /// Opening: a RST that answers the SYN.
+    pub(crate) answers_syn: bool,
+    /// Opening: the session to be tried where the tag does not verify here; the frame as it came
+    /// is in the worker's scratch then.
+    pub(crate) other: Option<SessionId>,
+    /// Opening: what the first session had against it, where this is the second.
     pub(crate) blame: Option<DropReason>,
+}
+
+/// The options of a segment that is ciphered.
+#[derive(Clone, Copy)]
+pub(crate) enum Options {
+    /// So many octets stay; the tag follows them, or followed them.
+    Spliced(u8),
+    /// Written anew, with a blank tag where there is to be one.
+    Rewritten(OptionBlock),
+}
+
+impl Options {
+    /// Length of the list that the segment leaves with; `tag` is what a splice adds.
+    pub(crate) fn len(&self, tag: usize) -> usize {
+        match self {
+            Self::Spliced(keep) => usize::from(*keep) + tag,
+            Self::Rewritten(block) => block.len(),
+        }
+    }
+}
+
+impl Job {
+    /// A place for a job. Nothing has verified in it.
+    pub(crate) fn vacant() -> Self {
+        let flags = SegmentFlags { fin: false, rst: false };
+        Self {
+            key: Place::NONE,
+            associated: Associated { offset: 0, flags, phase: 0 },
+            at: Payload { src: 0, dst: 0, len: 0 },
+            options: Options::Spliced(0),
+            tag: Tag::default(),
+            sealed: Sealed::default(),
+            opened: Err(BadTag { before: 0 }),
+            trimmed: false,
+            answers_syn: false,
+            other: None,
+            blame: None,
+        }
+    }
 }
 
 /// A segment of a known session, in the hands of the step that deals with it.

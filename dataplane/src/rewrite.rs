@@ -3,8 +3,11 @@
 
 use sekisho_port::Frame;
 use sekisho_wire::checksum::{self, Sum};
+use sekisho_wire::edit::resize_options;
 use sekisho_wire::options::MssChange;
-use sekisho_wire::{FrameView, Rewrite, Rewritten, apply_options, clear_urgent};
+use sekisho_wire::options::TAG_OPTION_LEN;
+use sekisho_wire::tcp::TCP_HEADER_LEN;
+use sekisho_wire::{FrameView, Rewrite, Rewritten, TcpFlags, TcpView, apply_options, clear_urgent};
 
 use crate::classify::{Received, Segment};
 use crate::counters::WorkerCounters;
@@ -64,6 +67,58 @@ pub(crate) fn cut_payload(
     Ok(())
 }
 
+/// Whether a segment has an urgent pointer to be cleared.
+pub(crate) fn is_urgent(tcp: &TcpView) -> bool {
+    tcp.urgent != 0 || tcp.flags.contains(TcpFlags::URG)
+}
+
+/// Puts a tag behind the first `keep` octets of options, which are all there were. The last step of
+/// most segments that were sealed: what changes of the header is known, so its sum `header` as it
+/// came is brought up to date, and `payload` is the new sum of the payload.
+#[inline]
+pub(crate) fn append_tag(
+    frame: &mut Frame,
+    segment: &Segment,
+    keep: u8,
+    option: &[u8; TAG_OPTION_LEN],
+    (header, payload): (Sum, u16),
+) -> Result<(), DropReason> {
+    let buffer = frame.buffer_mut();
+    let keep = usize::from(keep);
+    let len = segment.tcp.payload.len;
+    let end = resize_options(buffer, &segment.view, keep + TAG_OPTION_LEN, len)
+        .map_err(|_| DropReason::OptionRoom)?;
+    let at = usize::from(segment.tcp.l4) + TCP_HEADER_LEN + keep;
+    let place = buffer.get_mut(at..at + TAG_OPTION_LEN).ok_or(DropReason::OptionRoom)?;
+    place.copy_from_slice(option);
+    let sum = header.word(!segment.tcp.checksum).word(TAG_WORDS).word(TAG_OPTION_LEN as u16);
+    checksum::put_tcp(buffer, &segment.view, sum.bytes(option).word(payload));
+    frame.set_len(usize::from(end));
+    Ok(())
+}
+
+/// Takes the tag off behind the first `keep` octets of options: the reverse of [`append_tag`].
+#[inline]
+pub(crate) fn cut_tag(
+    frame: &mut Frame,
+    segment: &Segment,
+    keep: u8,
+    option: &[u8; TAG_OPTION_LEN],
+    (header, payload): (Sum, u16),
+) -> Result<(), DropReason> {
+    let buffer = frame.buffer_mut();
+    let len = segment.tcp.payload.len;
+    let end = resize_options(buffer, &segment.view, usize::from(keep), len)
+        .map_err(|_| DropReason::OptionRoom)?;
+    let sum = header.word(!segment.tcp.checksum).word(!TAG_WORDS).word(!(TAG_OPTION_LEN as u16));
+    checksum::put_tcp(buffer, &segment.view, sum.minus(Sum::of(option)).word(payload));
+    frame.set_len(usize::from(end));
+    Ok(())
+}
+
+/// What a tag adds to the word of data offset and flags: four words of header.
+const TAG_WORDS: u16 = (TAG_OPTION_LEN as u16 / 4) << 12;
+
 /// What is known of the transport checksum that stands in the frame.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Checksum {
@@ -81,7 +136,7 @@ impl From<Received> for Checksum {
     fn from(received: Received) -> Self {
         match received {
             Received::Good | Received::Headers(_) => Self::Good,
-            Received::Offloaded => Self::Stale,
+            Received::Offloaded(_) => Self::Stale,
         }
     }
 }

@@ -2,15 +2,16 @@
 //! synchronised (design: protection of a segment). Owns what comes before and behind the cipher
 //! pass.
 
-use sekisho_cipher::{Associated, Payload, Sealed, SegmentFlags};
+use sekisho_cipher::{Associated, Payload, SegmentFlags};
 use sekisho_session::{Charge, Direction, OffsetError, Placement, RST_ANSWER_OFFSET};
 use sekisho_wire::edit::write_tag;
 use sekisho_wire::options::TAG_OPTION_LEN;
-use sekisho_wire::{Rewrite, apply_options};
+use sekisho_wire::tcp::{MAX_OPTIONS_LEN, TCP_HEADER_LEN};
+use sekisho_wire::{Rewrite, TagOption, apply_options};
 
 use crate::classify::Segment;
 use crate::drop_reason::DropReason;
-use crate::packet::{Job, Passage, Sealing, Work};
+use crate::packet::{Job, Options, Passage, Work};
 use crate::rewrite::{self, Checksum};
 use crate::verdict::Verdict;
 use crate::worker::Worker;
@@ -20,7 +21,11 @@ use crate::{notes, teardown};
 pub(crate) const PHASE: u8 = 0;
 
 /// Decides a segment from the plain side that belongs to a session.
-pub(crate) fn decide(worker: &mut Worker, passage: Passage<'_>) -> Result<Work, DropReason> {
+pub(crate) fn decide(
+    worker: &mut Worker,
+    passage: Passage<'_>,
+    job: &mut Job,
+) -> Result<Work, DropReason> {
     let Passage { segment, id, .. } = passage;
     segment.ours()?;
     let Some(session) = worker.table.get(id) else {
@@ -29,7 +34,7 @@ pub(crate) fn decide(worker: &mut Worker, passage: Passage<'_>) -> Result<Work, 
     let half = session.half(segment.direction);
     let from_server = segment.direction == Direction::ServerToClient;
     if from_server && segment.tcp.flags.rst() && half.origin().is_none() {
-        return answer_to_syn(worker, passage);
+        return answer_to_syn(worker, passage, job);
     }
     if !session.is_synchronised() {
         return Err(DropReason::Unsynchronised);
@@ -41,7 +46,7 @@ pub(crate) fn decide(worker: &mut Worker, passage: Passage<'_>) -> Result<Work, 
     let (len, flags) = content(segment);
     match half.offset_to_seal(segment.tcp.seq, len, flags).map_err(offset_reason)? {
         Placement::KeepAlive => Ok(Work::KeepAlive(id)),
-        Placement::At(offset) => prepare(worker, passage, (offset, len)),
+        Placement::At(offset) => prepare(worker, passage, job, (offset, len)),
     }
 }
 
@@ -62,7 +67,11 @@ pub(crate) fn offset_reason(error: OffsetError) -> DropReason {
 
 /// The server refuses the connection: the RST is sealed without a server ISN (hazard 39). Its
 /// session drains, so that a SYN that comes again is refused again.
-fn answer_to_syn(worker: &mut Worker, passage: Passage<'_>) -> Result<Work, DropReason> {
+fn answer_to_syn(
+    worker: &mut Worker,
+    passage: Passage<'_>,
+    job: &mut Job,
+) -> Result<Work, DropReason> {
     let Passage { segment, id, .. } = passage;
     let session = worker.table.get(id).ok_or(DropReason::NoSession)?;
     if session.keys(segment.direction).is_none() || !notes::syn_is_released(session) {
@@ -72,7 +81,7 @@ fn answer_to_syn(worker: &mut Worker, passage: Passage<'_>) -> Result<Work, Drop
         return Err(DropReason::AckMismatch);
     }
     // A payload on it, which some stacks send as a diagnosis, has no offset: it is left behind.
-    prepare(worker, passage, (RST_ANSWER_OFFSET, 0))
+    prepare(worker, passage, job, (RST_ANSWER_OFFSET, 0))
 }
 
 /// The job of sealing the first `len` octets of the payload in place, with what it takes to put the
@@ -80,12 +89,19 @@ fn answer_to_syn(worker: &mut Worker, passage: Passage<'_>) -> Result<Work, Drop
 fn prepare(
     worker: &mut Worker,
     passage: Passage<'_>,
+    job: &mut Job,
     (offset, len): (u64, u16),
 ) -> Result<Work, DropReason> {
     let Passage { frame, segment, id, .. } = passage;
-    let blank = Rewrite::blank_tag(worker.config.options, PHASE);
-    let done = rewrite::options(frame, segment, &blank)?;
-    let start = usize::from(segment.tcp.l4) + 20 + done.block.len();
+    (job.options, job.trimmed) = match plain_options(segment, len) {
+        Some(keep) => (Options::Spliced(keep), false),
+        None => {
+            let blank = Rewrite::blank_tag(worker.config.options, PHASE);
+            let done = rewrite::options(frame, segment, &blank)?;
+            (Options::Rewritten(done.block), done.changes.gave_way())
+        }
+    };
+    let start = usize::from(segment.tcp.l4) + TCP_HEADER_LEN + job.options.len(TAG_OPTION_LEN);
     let end = start + usize::from(len);
     if end - usize::from(segment.view.l2_len) > usize::from(worker.config.mtu) {
         return Err(DropReason::GrownBeyondMtu);
@@ -99,43 +115,62 @@ fn prepare(
     if session.usage_mut().charge(len) == Charge::Exhausted {
         return Err(DropReason::KeyExhausted);
     }
-    let associated = Associated { offset, flags: content(segment).1, phase: PHASE };
+    job.key = key;
+    job.associated = Associated { offset, flags: content(segment).1, phase: PHASE };
     // `start` is within a frame of at most the MTU, checked above.
-    let at = Payload { src: segment.tcp.payload.start, dst: start as u16, len };
-    let trimmed = done.changes.gave_way();
-    let job = Job { key, associated, at };
-    let sealed = Sealed::default();
-    Ok(Work::Seal(Sealing { id, job, options: done.block, trimmed, sealed }))
+    job.at = Payload { src: segment.tcp.payload.start, dst: start as u16, len };
+    Ok(Work::Cipher(id))
+}
+
+/// The length of options that need nothing but the tag behind them, in a segment that keeps its
+/// payload and needs no other change.
+#[inline]
+fn plain_options(segment: &Segment, len: u16) -> Option<u8> {
+    let tcp = &segment.tcp;
+    let list = usize::from(tcp.header_len).checked_sub(TCP_HEADER_LEN)?;
+    let keep = segment.options.splice_point(list)?;
+    let plain = segment.options.ours_span.is_none()
+        && usize::from(keep) + TAG_OPTION_LEN <= MAX_OPTIONS_LEN
+        && len == tcp.payload.len
+        && !rewrite::is_urgent(tcp)
+        && segment.received.header_sum().is_some();
+    plain.then_some(keep)
 }
 
 /// Behind the cipher pass: puts the tag on, and tells the session what went out.
 pub(crate) fn finish(
     worker: &mut Worker,
     passage: Passage<'_>,
-    sealing: &Sealing,
+    job: &Job,
 ) -> Result<Verdict, DropReason> {
-    let (segment, sealed) = (passage.segment, &sealing.sealed);
+    let (segment, sealed) = (passage.segment, &job.sealed);
     // A corrupt segment must not become an authentic one: nobody sees its tag (M3.10).
     if !segment.received.holds(sealed.sums.before) {
         return Err(DropReason::BadChecksum);
     }
     let frame = &mut *passage.frame;
-    let Associated { offset, flags, .. } = sealing.job.associated;
-    let len = sealing.job.at.len;
-    let view = apply_options(frame.buffer_mut(), &segment.view, &sealing.options, len)
-        .map_err(|_| DropReason::OptionRoom)?;
-    if !write_tag(frame.buffer_mut(), &view, &sealing.options, &sealed.tag) {
-        return Err(DropReason::OptionRoom);
+    let Associated { offset, flags, .. } = job.associated;
+    let len = job.at.len;
+    match (&job.options, segment.received.header_sum()) {
+        (Options::Spliced(keep), Some(header)) => {
+            let option = TagOption { phase: PHASE, tag: sealed.tag }.encode(&worker.config.options);
+            rewrite::append_tag(frame, segment, *keep, &option, (header, sealed.sums.after))?;
+        }
+        (Options::Rewritten(block), _) => {
+            let view = apply_options(frame.buffer_mut(), &segment.view, block, len)
+                .map_err(|_| DropReason::OptionRoom)?;
+            if !write_tag(frame.buffer_mut(), &view, block, &sealed.tag) {
+                return Err(DropReason::OptionRoom);
+            }
+            rewrite::finish(frame, view, Checksum::Payload(sealed.sums.after), &worker.counters);
+            worker.counters.tallies().options_trimmed.add(u64::from(job.trimmed));
+        }
+        // Only segments with a header sum are spliced.
+        (Options::Spliced(_), None) => return Err(DropReason::OptionRoom),
     }
-    rewrite::finish(frame, view, Checksum::Payload(sealed.sums.after), &worker.counters);
-    let tallies = worker.counters.tallies();
-    tallies.options_trimmed.add(u64::from(sealing.trimmed));
-    tallies.sealed_segments.add(1);
-    tallies.sealed_bytes.add(u64::from(len));
-    if let Some(session) = worker.table.get_mut(sealing.id) {
-        session.half_mut(segment.direction).advance(offset, len, flags);
-    }
-    notes::trusted(worker, &passage);
+    worker.counters.tallies().sealed_segments.add(1);
+    worker.counters.tallies().sealed_bytes.add(u64::from(len));
+    notes::sealed(worker, &passage, (offset, len, flags));
     if offset == RST_ANSWER_OFFSET {
         teardown::refused(worker, passage.id, passage.now);
     } else {

@@ -7,7 +7,7 @@ use sekisho_wire::TcpFlags;
 
 use crate::classify::Segment;
 use crate::drop_reason::DropReason;
-use crate::packet::{Passage, Work};
+use crate::packet::{Job, Passage, Work};
 use crate::rewrite;
 use crate::role::Role;
 use crate::service::{Policy, ServiceId};
@@ -55,13 +55,12 @@ pub(crate) fn standing(worker: &Worker, segment: &Segment, hash: u64) -> Standin
 /// Decides a segment of a flow that this worker owns.
 pub(crate) fn decide(
     worker: &mut Worker,
-    frame: &mut Frame,
-    segment: &Segment,
+    (frame, segment, job): (&mut Frame, &Segment, &mut Job),
     standing: Standing,
     now: Time,
 ) -> Result<Work, DropReason> {
     match standing {
-        Standing::Joins(id) => of_session(worker, Passage { frame, segment, id, now }, None),
+        Standing::Joins(id) => of_session(worker, Passage { frame, segment, id, now }, job, None),
         Standing::Stranger => {
             without_session(worker, frame, segment, DropReason::NoSession, now).map(Work::End)
         }
@@ -71,19 +70,21 @@ pub(crate) fn decide(
             if runs_in_clear_still(worker, segment, id, now)? {
                 return pass_clear(worker, frame, segment).map(Work::End);
             }
-            of_session(worker, Passage { frame, segment, id, now }, other)
+            of_session(worker, Passage { frame, segment, id, now }, job, other)
         }
     }
 }
 
+#[inline]
 fn of_session(
     worker: &mut Worker,
     passage: Passage<'_>,
+    job: &mut Job,
     other: Option<SessionId>,
 ) -> Result<Work, DropReason> {
     match passage.segment.side {
-        PortSide::Plain => seal::decide(worker, passage),
-        PortSide::Cipher => open::decide(worker, passage, other),
+        PortSide::Plain => seal::decide(worker, passage, job),
+        PortSide::Cipher => open::decide(worker, passage, job, other),
     }
 }
 

@@ -55,7 +55,7 @@ pub struct Worker {
     opening: VecDeque<SessionId>,
     pub(crate) next_scan: Time,
     burst: Vec<Frame>,
-    /// Packets of the batch in hand; empty between two.
+    /// Places for the packets of a batch.
     pub(crate) packets: Vec<Packet>,
 }
 
@@ -83,7 +83,7 @@ impl Worker {
             opening: VecDeque::with_capacity(2 * config.sessions as usize),
             next_scan: Time(0),
             burst: Vec::with_capacity(BURST),
-            packets: Vec::with_capacity(BATCH),
+            packets: (0..BATCH).map(|_| Packet::vacant()).collect(),
             config,
         }
     }

@@ -7,13 +7,13 @@
 
 use std::sync::Arc;
 
-use sekisho_cipher::{EpochKeys, TrafficKeys};
+use sekisho_cipher::{EpochKeys, KeyContext, TrafficKeys};
 use sekisho_dataplane::{
     Command, ControlEnd, Event, Policy, PortSet, Role, Service, ServiceId, ServiceTable, Worker,
     WorkerConfig,
 };
 use sekisho_port::{MemoryConfig, MemoryIo, MemoryWire, PortSide};
-use sekisho_session::{FlowHasher, FlowKey, Time};
+use sekisho_session::{Direction, FlowHasher, FlowKey, Time};
 
 use super::segments::{self, SERVER_IP, SERVER_PORT};
 use crate::{BenchError, BenchResult};
@@ -140,6 +140,15 @@ fn keys(number: u16) -> BenchResult<Box<EpochKeys>> {
         TrafficKeys::from_bytes(&aes, &ghash)
     };
     EpochKeys::new(&one(0xA5), &one(0x5A)).map_err(|error| BenchError::Invalid(error.to_string()))
+}
+
+/// The expanded key of one direction of a session.
+pub(super) fn context(number: u16, direction: Direction) -> BenchResult<KeyContext> {
+    let keys = keys(number)?;
+    Ok(KeyContext::new(match direction {
+        Direction::ClientToServer => keys.client_to_server(),
+        Direction::ServerToClient => keys.server_to_client(),
+    }))
 }
 
 fn services() -> BenchResult<Arc<ServiceTable>> {

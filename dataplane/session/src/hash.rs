@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use siphasher::sip::SipHasher13;
 
-use crate::flow::FlowKey;
+use crate::flow::{FlowKey, Ordered};
 
 /// SipHash-1-3 under a 128-bit seed: a peer that picks its ports and addresses can neither aim at
 /// one shard nor at one bucket.
@@ -25,7 +25,10 @@ impl FlowHasher {
     #[inline]
     #[must_use]
     pub fn hash(&self, flow: &FlowKey) -> u64 {
-        self.0.hash(&flow.ordered())
+        match flow.ordered() {
+            Ordered::V4(bytes) => self.0.hash(&bytes),
+            Ordered::V6(bytes) => self.0.hash(&bytes),
+        }
     }
 
     /// [`FlowHasher::hash`] of a segment whose direction is not known; `None` as for

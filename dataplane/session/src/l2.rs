@@ -29,6 +29,9 @@ impl CompactL2 {
         let bytes = header.as_bytes();
         let mut held = Self { meta: HELD, ..Self::NONE };
         held.addresses.copy_from_slice(&bytes[..12]);
+        if bytes.len() == 14 {
+            return held;
+        }
         for (i, tag) in bytes[12..bytes.len() - 2].chunks_exact(4).enumerate() {
             match [tag[0], tag[1]] {
                 TPID_CUSTOMER => {}

@@ -47,6 +47,14 @@ impl Sum {
         self.plus(Self(u64::from(value.to_be())))
     }
 
+    /// This sum less that of a part of it, of which neither is the empty sum.
+    #[inline]
+    #[must_use]
+    pub fn minus(self, part: Self) -> Self {
+        // In one's complement the negative of a word is its complement.
+        self.word(!part.fold())
+    }
+
     /// This sum and another.
     #[inline]
     #[must_use]
@@ -111,6 +119,13 @@ fn sum_block(bytes: &[u8]) -> u64 {
     sum + u64::from(u32::from_ne_bytes(last))
 }
 
+/// The sum of a few words of 32 bits, which is what headers are; a tail that is none is not read.
+#[inline]
+fn sum_header(bytes: &[u8]) -> Sum {
+    let (words, _) = bytes.as_chunks::<4>();
+    Sum(words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum())
+}
+
 /// The sum of one address, straight from its words.
 #[inline]
 fn address(address: IpAddr) -> Sum {
@@ -147,7 +162,7 @@ pub fn verify_ipv4_header(frame: &[u8], view: &FrameView) -> bool {
                 let len = usize::from(*ip.first()? & 0x0F) * 4;
                 ip.get(..len.max(IPV4_HEADER_LEN))
             })
-            .is_some_and(|header| Sum::of(header).fold() == 0xFFFF),
+            .is_some_and(|header| sum_header(header).fold() == 0xFFFF),
     }
 }
 
@@ -201,7 +216,8 @@ pub fn verify_transport(frame: &[u8], view: &FrameView) -> bool {
 #[inline]
 pub fn tcp_header_sum(frame: &[u8], view: &FrameView) -> Option<Sum> {
     let (cover, tcp) = (cover(view)?, view.tcp()?);
-    Some(cover.pseudo.bytes(frame.get(cover.start..usize::from(tcp.payload.start))?))
+    let header = frame.get(cover.start..usize::from(tcp.payload.start))?;
+    Some(cover.pseudo.plus(sum_header(header)))
 }
 
 /// The checksum field holds the pseudo-header sum alone: a host left the rest to an offload that
@@ -235,7 +251,15 @@ pub fn fill_tcp_with_payload_sum(frame: &mut [u8], view: &FrameView, payload: Su
         return false;
     }
     let Some(header) = frame.get(cover.start..usize::from(tcp.payload.start)) else { return false };
-    put16(frame, cover.field, cover.pseudo.bytes(header).plus(payload).finish()).is_some()
+    let sum = cover.pseudo.plus(sum_header(header)).plus(payload);
+    put16(frame, cover.field, sum.finish()).is_some()
+}
+
+/// Writes the TCP checksum that makes up for `sum`: of pseudo header, header without checksum field,
+/// and payload. False if `frame` is shorter than `view` says.
+#[inline]
+pub fn put_tcp(frame: &mut [u8], view: &FrameView, sum: Sum) -> bool {
+    put16(frame, usize::from(view.l4) + TCP_CHECKSUM_AT, sum.finish()).is_some()
 }
 
 /// In UDP a computed zero is sent as all ones (RFC 768): zero means "none".

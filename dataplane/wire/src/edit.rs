@@ -24,27 +24,44 @@ pub fn apply_options(
 ) -> Result<FrameView, BuildError> {
     let Transport::Tcp(tcp) = view.transport else { return Err(BuildError::NotTcp) };
     let options = block.as_bytes();
-    if !options.len().is_multiple_of(4) || options.len() > MAX_OPTIONS_LEN {
+    let l4_end = resize_options(frame, view, options.len(), payload_len)?;
+    let first = usize::from(view.l4) + TCP_HEADER_LEN;
+    let start = first + options.len();
+    let place = frame.get_mut(first..start).ok_or(BuildError::OutputTooSmall)?;
+    place.copy_from_slice(options);
+    // 20 to 60, a multiple of 4.
+    let header_len = (TCP_HEADER_LEN + options.len()) as u8;
+    let payload = Span { start: start as u16, len: payload_len };
+    let transport = Transport::Tcp(TcpView { header_len, payload, ..tcp });
+    Ok(FrameView { l4_end, transport, ..*view })
+}
+
+/// Sets data offset, IP length and IPv4 header checksum for options of `options_len` bytes and a
+/// payload of `payload_len` behind them, of which nothing is written; returns the new `l4_end`,
+/// which is the frame's length. The TCP checksum is left stale. On an error nothing has been
+/// written.
+#[inline]
+pub fn resize_options(
+    frame: &mut [u8],
+    view: &FrameView,
+    options_len: usize,
+    payload_len: u16,
+) -> Result<u16, BuildError> {
+    if !options_len.is_multiple_of(4) || options_len > MAX_OPTIONS_LEN {
         return Err(BuildError::BadOptions);
     }
-    let l3 = usize::from(view.l3);
     let l4 = usize::from(view.l4);
-    let start = l4 + TCP_HEADER_LEN + options.len();
-    let end = start + usize::from(payload_len);
+    let end = l4 + TCP_HEADER_LEN + options_len + usize::from(payload_len);
     let l4_end = u16::try_from(end).map_err(|_| BuildError::TooLong)?;
     if end > frame.len() {
         return Err(BuildError::OutputTooSmall);
     }
-    set_ip_len(frame, view.ip, l3, end).ok_or(BuildError::OutputTooSmall)?;
-    let place = frame.get_mut(l4 + TCP_HEADER_LEN..start).ok_or(BuildError::OutputTooSmall)?;
-    place.copy_from_slice(options);
+    set_ip_len(frame, view.ip, usize::from(view.l3), end).ok_or(BuildError::OutputTooSmall)?;
     // 20 to 60, a multiple of 4.
-    let header_len = (TCP_HEADER_LEN + options.len()) as u8;
+    let header_len = (TCP_HEADER_LEN + options_len) as u8;
     let offset = frame.get_mut(l4 + 12).ok_or(BuildError::OutputTooSmall)?;
     *offset = (header_len / 4) << 4 | (*offset & 0x0F);
-    let payload = Span { start: start as u16, len: payload_len };
-    let transport = Transport::Tcp(TcpView { header_len, payload, ..tcp });
-    Ok(FrameView { l4_end, transport, ..*view })
+    Ok(l4_end)
 }
 
 /// IP length for a packet that ends at `end`. The IPv4 checksum is updated, not computed anew: a

@@ -159,25 +159,10 @@ impl Rewrite {
     /// 4-byte border.
     #[inline]
     fn splice(&self, options: &[u8], summary: &TcpOptionsSummary) -> Option<OptionBlock> {
-        if summary.fast_open || summary.mptcp || self.mss != MssRule::Keep {
+        if self.mss != MssRule::Keep {
             return None;
         }
-        if usize::from(summary.end) != options.len() {
-            return None;
-        }
-        let keep = match summary.ours_span {
-            None => options.len(),
-            Some((at, len)) => {
-                let end = usize::from(at) + usize::from(len);
-                if summary.ours_duplicated || end != options.len() {
-                    return None;
-                }
-                usize::from(at)
-            }
-        };
-        if !keep.is_multiple_of(4) {
-            return None;
-        }
+        let keep = usize::from(summary.splice_point(options.len())?);
         let mut block = OptionBlock::new();
         block.push(options.get(..keep)?)?;
         if let Some(ours) = &self.insert {

@@ -1,7 +1,7 @@
 //! The one bounded walk over the option bytes of a segment, and what it found.
 //! Owns reading; rewriting is in [`super::rewrite`].
 
-use super::{OptionCodes, SekishoOption, kind};
+use super::{OptionCodes, SekishoOption, TAG_OPTION_LEN, kind};
 use crate::bytes::{be16, chunk};
 use crate::error::OptionError;
 use crate::tcp::MAX_OPTIONS_LEN;
@@ -111,12 +111,25 @@ impl TcpOptionsSummary {
     pub fn walk(options: &[u8], codes: &OptionCodes) -> Self {
         let mut summary = Self::default();
         let mut walk = Walk::new(options);
-        // What nearly every segment in mid-stream begins with: NOP, NOP, timestamps.
-        if let Some(&[1, 1, kind::TIMESTAMPS, 10, a, b, c, d, e, f, g, h]) =
-            options.first_chunk::<12>()
+        // What nearly every segment in mid-stream begins with: NOP, NOP, timestamps. Nothing, or
+        // a tag, follows.
+        if let Some((&[1, 1, kind::TIMESTAMPS, 10, a, b, c, d, e, f, g, h], rest)) =
+            options.split_first_chunk::<12>()
         {
             let value = u32::from_be_bytes([a, b, c, d]);
             summary.timestamps = Some((value, u32::from_be_bytes([e, f, g, h])));
+            if rest.is_empty() {
+                summary.end = 12;
+                return summary;
+            }
+            if let Ok(option) = <&[u8; TAG_OPTION_LEN]>::try_from(rest)
+                && let Some(Ok(tag)) = SekishoOption::parse(option, codes)
+            {
+                summary.ours = Some(tag);
+                summary.ours_span = Some((12, TAG_OPTION_LEN as u8));
+                summary.end = 12 + TAG_OPTION_LEN as u8;
+                return summary;
+            }
             walk.at = 12;
         }
         for step in walk.by_ref() {
@@ -129,6 +142,23 @@ impl TcpOptionsSummary {
         summary.malformed = walk.malformed();
         summary.end = walk.position() as u8;
         summary
+    }
+
+    /// Where our option stands, or would be put, if all that it takes to have it off or on is to
+    /// end the list there or to append it: what is in front stays as it is. `len` is the length of
+    /// the list that was walked.
+    #[inline]
+    pub fn splice_point(&self, len: usize) -> Option<u8> {
+        let changes = self.malformed || self.fast_open || self.mptcp || self.ours_duplicated;
+        if changes || usize::from(self.end) != len {
+            return None;
+        }
+        let keep = match self.ours_span {
+            None => self.end,
+            Some((at, len)) if at + len == self.end => at,
+            Some(_) => return None,
+        };
+        keep.is_multiple_of(4).then_some(keep)
     }
 
     /// The one option of ours, none, or the reason to drop the segment.
