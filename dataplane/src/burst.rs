@@ -122,8 +122,8 @@ fn decide(worker: &mut Worker, packet: &mut Packet, standing: Standing, now: Tim
             if owner == worker.exchange.own() {
                 tcp(worker, (frame, segment, job), standing, now)
             } else {
-                // Verified where it is decided.
-                Ok(Verdict::HandOff(owner).into())
+                // Verified where it is decided. There are 65 535 workers at most.
+                Ok(Verdict::HandOff(owner as u32).into())
             }
         }
         Kind::Datagram => datagram(worker, segment.side, frame, &segment.view).map(Work::End),

@@ -37,7 +37,7 @@ pub(crate) fn conclude(
             worker.emit(io, side, frame);
         }
         Verdict::Hold(session, kind) => hold(worker, io, (session, kind), frame),
-        Verdict::HandOff(owner) => hand_off(worker, io, (owner, side), frame),
+        Verdict::HandOff(owner) => hand_off(worker, io, (owner as usize, side), frame),
     }
 }
 

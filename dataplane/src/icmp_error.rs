@@ -37,7 +37,7 @@ pub(crate) fn decide(
     let hash = worker.config.hasher.hash(&flow);
     let owner = FlowHasher::shard(hash, worker.exchange.workers());
     if owner != worker.exchange.own() {
-        return Ok(Verdict::HandOff(owner));
+        return Ok(Verdict::HandOff(owner as u32));
     }
     let Some(live) = worker.table.lookup_hashed(hash, &flow) else {
         return without_session(worker, frame, view, &flow).ok_or(DropReason::IcmpUnrelated);

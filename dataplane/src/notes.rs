@@ -3,7 +3,6 @@
 
 use sekisho_cipher::SegmentFlags;
 use sekisho_session::{Input, Outcome, Session, SessionId, State, Time};
-use sekisho_wire::L2Header;
 
 use crate::event::{CloseCause, Event};
 use crate::packet::Passage;
@@ -65,8 +64,8 @@ fn learn(session: &mut Session, passage: &Passage<'_>) {
     if segment.tcp.flags.ack() {
         session.half_mut(segment.direction.reverse()).acknowledge(segment.tcp.ack);
     }
-    if let Some(l2) = L2Header::from_frame(frame.data(), &segment.view) {
-        session.set_l2(segment.direction, &l2);
+    if let Some(l2) = frame.data().get(..usize::from(segment.view.l2_len)) {
+        session.set_l2_bytes(segment.direction, l2);
     }
     session.touch(*now);
 }

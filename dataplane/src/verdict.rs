@@ -19,8 +19,11 @@ pub(crate) enum Verdict {
     /// Waits for its session, as it now stands.
     Hold(SessionId, HoldKind),
     /// Belongs to another worker.
-    HandOff(usize),
+    HandOff(u32),
 }
+
+// What steps return fits two registers.
+const _: () = assert!(size_of::<Result<crate::packet::Work, DropReason>>() <= 16);
 
 /// Pipeline steps fail with the reason for the drop.
 impl From<DropReason> for Verdict {

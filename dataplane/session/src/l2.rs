@@ -26,12 +26,26 @@ impl CompactL2 {
 
     /// Takes a header; one with a tag of another kind (none is parsed) leaves nothing held.
     pub(crate) fn from_header(header: &L2Header) -> Self {
-        let bytes = header.as_bytes();
+        Self::from_bytes(header.as_bytes())
+    }
+
+    /// Takes the octets of a header, EtherType last; anything else leaves nothing held.
+    #[inline]
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
+        if let Some(addresses) = bytes.first_chunk::<12>()
+            && bytes.len() == 14
+        {
+            return Self { addresses: *addresses, meta: HELD, ..Self::NONE };
+        }
+        Self::from_tagged(bytes)
+    }
+
+    fn from_tagged(bytes: &[u8]) -> Self {
+        if !matches!(bytes.len(), 14 | 18 | 22) {
+            return Self::NONE;
+        }
         let mut held = Self { meta: HELD, ..Self::NONE };
         held.addresses.copy_from_slice(&bytes[..12]);
-        if bytes.len() == 14 {
-            return held;
-        }
         for (i, tag) in bytes[12..bytes.len() - 2].chunks_exact(4).enumerate() {
             match [tag[0], tag[1]] {
                 TPID_CUSTOMER => {}
