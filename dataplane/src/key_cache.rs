@@ -45,7 +45,7 @@ impl KeyCache {
         Self::with_contexts((2 * sessions as usize).clamp(2 * WAYS, CONTEXTS))
     }
 
-    fn with_contexts(contexts: usize) -> Self {
+    pub(crate) fn with_contexts(contexts: usize) -> Self {
         let sets = (contexts / WAYS).next_power_of_two();
         Self {
             sets: vec![Set::default(); sets],

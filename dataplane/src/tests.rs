@@ -2,7 +2,9 @@
 //! with scripted hosts and a scripted control.
 
 mod abuse;
+mod batches;
 mod data;
+mod equivalence;
 mod exchange;
 mod forgeries;
 mod handshake;

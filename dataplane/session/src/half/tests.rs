@@ -302,3 +302,26 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    #[test]
+    fn what_is_near_has_its_offset_whatever_verifies_before_it(
+        isn: u32,
+        high in prop_oneof![0..5_000_u64, 0..1_u64 << 40],
+        steps in proptest::collection::vec((any::<i32>(), 0..1500_u16), 1..20),
+    ) {
+        let near = |half: &HalfConn, (by, _): &(i32, u16)| half.is_near(seq(isn, high as i64 + i64::from(*by / 2)));
+        let mut half = run_to(isn, high.saturating_sub(1000), high);
+        let steps: Vec<_> = steps.into_iter().filter(|step| near(&half, step)).collect();
+        let at = |half: &HalfConn, (by, len): (i32, u16)| {
+            half.offset_to_open(seq(isn, high as i64 + i64::from(by / 2)), len, DATA)
+        };
+        let decided: Vec<_> = steps.iter().map(|step| at(&half, *step)).collect();
+        for (step, decided) in steps.into_iter().zip(decided) {
+            prop_assert_eq!(at(&half, step), decided);
+            if let Ok(offset) = decided {
+                half.advance(offset, step.1, DATA);
+            }
+        }
+    }
+}
