@@ -13,7 +13,7 @@ use aes::cipher::{BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, kernels};
 use crate::{
     Associated, BATCH, BadTag, KeyContext, OpenJob, Payload, SealJob, Sealed, SegmentFlags,
     TAG_LEN, Tag, TrafficKeys, open, open_batch, seal, seal_batch,
@@ -335,7 +335,8 @@ fn check_batch(kernel: Kernel, cases: &[Case]) {
 }
 
 fn check_all(cases: &[Case]) {
-    for kernel in [Kernel::Portable, Kernel::fastest()] {
+    for kernel in kernels() {
+        let kernel = Kernel::named(kernel).unwrap();
         cases.iter().for_each(|case| check(kernel, case));
         cases.chunks(BATCH).for_each(|cases| check_batch(kernel, cases));
     }

@@ -119,28 +119,61 @@ impl EpochKeys {
 /// Rebuilt on first use in a burst and cached per worker; wiped on drop.
 pub struct KeyContext(pub(crate) Expanded);
 
-/// Expanded keys, by kernel.
+/// Expanded keys, by kernel. Those of the fast kernels lie in place, where a cache wants them; the
+/// model's, which are larger, in a box.
+#[allow(clippy::large_enum_variant)]
 pub(crate) enum Expanded {
-    Portable(model::Context),
+    Portable(Box<model::Context>),
     #[cfg(target_arch = "x86_64")]
-    Vaes512(low::Context),
+    Low(low::Context),
 }
 
 impl KeyContext {
     /// Expands the keys of one direction.
+    ///
+    /// # Panics
+    /// As [`crate::kernel_name`].
     #[must_use]
+    #[inline]
     pub fn new(keys: &TrafficKeys) -> Self {
         Self::for_kernel(Kernel::chosen(), keys)
     }
 
+    #[inline]
     pub(crate) fn for_kernel(kernel: Kernel, keys: &TrafficKeys) -> Self {
         Self(match kernel {
-            Kernel::Portable => Expanded::Portable(model::Context::new(&keys.aes, &keys.ghash)),
+            Kernel::Portable => {
+                Expanded::Portable(Box::new(model::Context::new(&keys.aes, &keys.ghash)))
+            }
             #[cfg(target_arch = "x86_64")]
-            Kernel::Vaes512(available) => {
-                Expanded::Vaes512(low::Context::new(available, &keys.aes, &keys.ghash))
+            Kernel::Low(available) => {
+                Expanded::Low(low::Context::new(available, &keys.aes, &keys.ghash))
             }
         })
+    }
+
+    /// Who may seal and open with this context.
+    #[inline]
+    pub(crate) fn kernel(&self) -> Kernel {
+        match &self.0 {
+            Expanded::Portable(_) => Kernel::Portable,
+            #[cfg(target_arch = "x86_64")]
+            Expanded::Low(context) => Kernel::Low(context.kernel()),
+        }
+    }
+
+    /// The context of a kernel of `low`.
+    ///
+    /// # Panics
+    /// If it is one of the model's: a batch is split by kernel before.
+    #[cfg(target_arch = "x86_64")]
+    #[inline]
+    pub(crate) fn low(&self) -> &low::Context {
+        match &self.0 {
+            Expanded::Low(context) => Some(context),
+            Expanded::Portable(_) => None,
+        }
+        .expect("invariant: a job in `low` has a context of `low`")
     }
 }
 

@@ -24,7 +24,7 @@ mod model;
 pub mod segment;
 mod sum;
 
-pub use kernel::{kernel_name, open, open_batch, seal, seal_batch};
+pub use kernel::{BadKernel, choose_kernel, kernel_name, open, open_batch, seal, seal_batch};
 pub use keys::{EpochKeys, EqualKeys, KeyContext, TrafficKeys};
 pub use segment::{
     Associated, BATCH, BadTag, OpenJob, Payload, SealJob, Sealed, SegmentFlags, Sums, TAG_LEN, Tag,

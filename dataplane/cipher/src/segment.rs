@@ -25,6 +25,7 @@ pub struct SegmentFlags {
 impl SegmentFlags {
     /// Wire form in `A`: FIN = 1, RST = 2.
     #[must_use]
+    #[inline]
     pub fn bits(self) -> u8 {
         u8::from(self.fin) | u8::from(self.rst) << 1
     }
@@ -51,6 +52,14 @@ impl Associated {
         block[10] = self.flags.bits();
         block[11] = self.phase;
         block
+    }
+
+    /// The same block as the integer that its octets write in network order.
+    #[inline]
+    pub(crate) fn value(&self, len: u16) -> u128 {
+        let rest =
+            u64::from(len) << 48 | u64::from(self.flags.bits()) << 40 | u64::from(self.phase) << 32;
+        u128::from(self.offset) << 64 | u128::from(rest)
     }
 }
 

@@ -6,8 +6,12 @@
 use core::arch::x86_64::*;
 use std::hint::black_box;
 
-use super::Available;
-use super::lanes::{LANES, Lanes, block};
+use super::block::block;
+
+/// Four blocks of 16 octets.
+type Lanes = __m512i;
+/// Octets of [`Lanes`].
+const LANES: usize = 64;
 
 /// Independent chains: they cover the latency of a round, and with two products a round the numbers come
 /// out even: 7 times 64 octets take 7 × 14 rounds and 7 × 4 products.
@@ -19,12 +23,23 @@ const ROUNDS: usize = 14;
 const PRODUCTS: usize = 2;
 
 /// The arithmetic of `segments` payloads of `len` octets.
-pub(crate) fn bound(_: Available, segments: u64, len: u16) {
+/// False, and nothing done, where the CPU has no such instructions.
+pub(crate) fn bound(segments: u64, len: u16) -> bool {
+    let all = is_x86_feature_detected!("aes")
+        && is_x86_feature_detected!("vaes")
+        && is_x86_feature_detected!("vpclmulqdq")
+        && is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512vl");
+    if !all {
+        return false;
+    }
     let steps = segments * u64::from(len).div_ceil(LANES as u64);
-    // SAFETY: `Available` says that every instruction used was detected.
+    // SAFETY: every instruction used was detected above.
     unsafe { payloads(steps) };
     // SAFETY: as above.
     unsafe { tags(segments) };
+    true
 }
 
 /// `steps` times 64 octets, seven at once: two products after each round of all seven.

@@ -1,42 +1,107 @@
-//! The expanded keys of one direction, as the kernel wants them.
+//! The expanded keys of one direction, as every kernel of the family wants them.
 //!
-//! Owns: their layout and their wiping.
+//! Owns: their layout, the AES-256 key schedule, the powers of H, their wiping. Works on single
+//! blocks with AES-NI and PCLMULQDQ, which each kernel's CPU has.
 
 use core::arch::x86_64::*;
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::Available;
-use super::aes::{self, ROUND_KEYS};
-use super::ghash::{self, TABLE};
-use super::lanes::block;
+use super::block::{block, multiply, times_x};
+
+/// Round keys of AES-256.
+pub(super) const ROUND_KEYS: usize = 15;
+/// Powers of H that a context holds: 16 blocks of a step and the block before them.
+pub(super) const POWERS: usize = 17;
+/// Zero blocks behind the powers, so that the last, partly filled lanes load within the table.
+const SLACK: usize = 3;
+/// Blocks of the table: H^17 … H^1 and the slack.
+pub(super) const TABLE: usize = POWERS + SLACK;
 
 /// AES-256 schedule and powers of H; wiped on drop.
 ///
-/// In this order and alignment H^16 begins a cache line, as every full step loads from there.
+/// In this order and alignment H^16 begins a cache line, as every full step loads from there. The
+/// powers are octet-reversed and carry one factor x more, so that products come out aligned.
 #[derive(Zeroize, ZeroizeOnDrop)]
 #[repr(C, align(64))]
 pub(crate) struct Context {
     pub(super) round_keys: [__m128i; ROUND_KEYS],
     pub(super) powers: [__m128i; TABLE],
+    #[zeroize(skip)]
+    kernel: Available,
 }
 
+const _: () = assert!(size_of::<Context>() == 576, "nine cache lines");
+
 impl Context {
-    /// Expands AES key and GHASH key on a CPU that was asked.
-    pub(crate) fn new(_: Available, aes: &[u8; 32], hash: &[u8; 16]) -> Self {
-        // SAFETY: `Available` says that every instruction of the kernel was detected.
-        unsafe { expand(aes, hash) }
+    /// Expands AES key and GHASH key for a kernel that the CPU was asked for.
+    #[inline]
+    pub(crate) fn new(kernel: Available, aes: &[u8; 32], hash: &[u8; 16]) -> Self {
+        // SAFETY: `Available` says that the CPU has the instructions of a kernel; each kernel
+        // demands at least those that `expand` is compiled for.
+        unsafe { expand(kernel, aes, hash) }
+    }
+
+    /// Who may seal and open with this context.
+    #[inline]
+    pub(crate) fn kernel(&self) -> Available {
+        self.kernel
     }
 }
 
-#[target_feature(enable = "aes,pclmulqdq,vaes,vpclmulqdq,avx512f,avx512bw,avx512vl")]
-fn expand(key: &[u8; 32], hash: &[u8; 16]) -> Context {
+#[target_feature(enable = "aes,pclmulqdq,ssse3,sse4.1")]
+fn expand(kernel: Available, key: &[u8; 32], hash: &[u8; 16]) -> Context {
     let zero = _mm_setzero_si128();
-    let mut ctx = Context { round_keys: [zero; ROUND_KEYS], powers: [zero; TABLE] };
+    let mut ctx = Context { round_keys: [zero; ROUND_KEYS], powers: [zero; TABLE], kernel };
     let (halves, _) = key.as_chunks::<16>();
     ctx.round_keys[0] = block(u128::from_le_bytes(halves[0]));
     ctx.round_keys[1] = block(u128::from_le_bytes(halves[1]));
-    aes::expand(&mut ctx.round_keys);
-    ghash::fill_powers(block(u128::from_be_bytes(*hash)), &mut ctx.powers);
+    schedule(&mut ctx.round_keys);
+    fill_powers(block(u128::from_be_bytes(*hash)), &mut ctx.powers);
     ctx
+}
+
+/// The remaining round keys from the first two (FIPS 197, 5.2).
+#[inline]
+#[target_feature(enable = "aes,ssse3")]
+fn schedule(keys: &mut [__m128i; ROUND_KEYS]) {
+    // RotWord of the last word, in all four; the last round of AES substitutes and adds the
+    // constant in one instruction, because equal columns make its row shift the identity.
+    let rotated = _mm_set1_epi32(0x0c0f_0e0d);
+    let last = _mm_set1_epi32(0x0f0e_0d0c);
+    let mut constant = 1;
+    for i in 2..ROUND_KEYS {
+        let even = i % 2 == 0;
+        let word = _mm_shuffle_epi8(keys[i - 1], if even { rotated } else { last });
+        let added = if even { _mm_set1_epi32(constant) } else { _mm_setzero_si128() };
+        let word = _mm_aesenclast_si128(word, added);
+        keys[i] = _mm_xor_si128(prefix_sums(keys[i - 2]), word);
+        if even {
+            constant <<= 1;
+        }
+    }
+}
+
+/// Each 32-bit word added to all before it.
+#[inline]
+#[target_feature(enable = "sse2")]
+fn prefix_sums(key: __m128i) -> __m128i {
+    let pairs = _mm_xor_si128(key, _mm_slli_si128::<4>(key));
+    _mm_xor_si128(pairs, _mm_slli_si128::<8>(pairs))
+}
+
+/// Fills the table from H (octet-reversed): H^17 first. Each power is made of two halves, so that
+/// the longest chain is five products.
+#[inline]
+#[target_feature(enable = "pclmulqdq,ssse3,sse4.1")]
+fn fill_powers(h: __m128i, table: &mut [__m128i; TABLE]) {
+    let mut powers = [times_x(h); POWERS + 1];
+    for i in 2..=POWERS {
+        let half = i.next_power_of_two() / 2;
+        powers[i] = multiply(powers[half], powers[i - half]);
+    }
+    for i in 1..=POWERS {
+        table[POWERS - i] = powers[i];
+    }
 }

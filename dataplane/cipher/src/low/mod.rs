@@ -1,20 +1,27 @@
 //! The CPU kernels: the one place of this crate where unsafe code is allowed.
 //!
-//! Owns: the proof that the CPU has the instructions, seal and open with VAES-512. Not: the
-//! meaning of the protection (spec section 3, stated plainly in `model`) nor the choice of kernel.
+//! Owns: the proof that the CPU has the instructions, the way into a kernel, the verdict on a tag.
+//! Not: the meaning of the protection (spec section 3, stated plainly in `model`) nor the choice
+//! of kernel.
 //!
 //! The safety argument. Two things are unsafe here. (1) Entering a function compiled for
-//! instructions that the CPU may lack: an [`Available`] is made only where all of them were
-//! detected, and a [`Context`] only from an [`Available`], so whoever holds one may enter.
-//! (2) Loads and stores through pointers: all are in `lanes`, each takes a slice of checked length.
+//! instructions that the CPU may lack: an [`Available`] is made only where all that its kernel
+//! uses were detected, a [`Context`] only from an [`Available`], and a batch goes to the kernel
+//! that all its contexts name. (2) Loads and stores through pointers: all are in the `lanes` of a
+//! kernel, and each takes a slice that is cut to the accessed length by a check that release
+//! builds keep. Masked octets are not accessed (Intel SDM 15.6.1): a payload may end at a page's
+//! end. Everything else, arithmetic on registers included, is safe code.
+//!
+//! Secrets. Contexts are wiped on drop. At the end of a batch all vector registers are cleared.
+//! What the compiler spilt to the stack (states, never whole key schedules) stays there until it
+//! is overwritten: Rust gives no way to wipe it.
 
-mod aes;
+mod block;
 #[cfg(feature = "measure")]
 mod bound;
+mod classes;
 mod context;
-mod ghash;
-mod lanes;
-mod segment;
+mod vaes512;
 
 #[cfg(feature = "measure")]
 pub(crate) use bound::bound;
@@ -22,59 +29,180 @@ pub(crate) use context::Context;
 
 use subtle::ConstantTimeEq;
 
-use crate::segment::{Associated, BadTag, Payload, Sealed, Sums, Tag};
-use crate::sum::sum;
+use crate::segment::{Associated, BATCH, BadTag, OpenJob, Payload, SealJob, Sealed, Sums, Tag};
 
-/// Proof that the CPU and the operating system run VAES and VPCLMULQDQ on 512 bits.
+/// The kernels of the family.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Available(());
+enum Kind {
+    Vaes512,
+}
+
+/// Proof that the CPU and the operating system run a kernel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Available(Kind);
 
 impl Available {
-    /// Asks the CPU.
-    pub(crate) fn detect() -> Option<Self> {
-        let all = is_x86_feature_detected!("aes")
+    /// Names of the kernels, the fastest first.
+    pub(crate) const NAMES: [&str; 1] = ["vaes512"];
+
+    /// Asks the CPU for the kernel of this name.
+    pub(crate) fn detect(name: &str) -> Option<Self> {
+        let base = is_x86_feature_detected!("aes")
             && is_x86_feature_detected!("pclmulqdq")
+            && is_x86_feature_detected!("ssse3")
+            && is_x86_feature_detected!("sse4.1");
+        let vaes512 = base
+            && is_x86_feature_detected!("bmi2")
             && is_x86_feature_detected!("vaes")
             && is_x86_feature_detected!("vpclmulqdq")
             && is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512vl");
-        all.then_some(Self(()))
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512vnni");
+        match name {
+            "vaes512" => vaes512.then_some(Self(Kind::Vaes512)),
+            _ => None,
+        }
+    }
+
+    /// As in [`Available::NAMES`].
+    pub(crate) fn name(self) -> &'static str {
+        match self.0 {
+            Kind::Vaes512 => "vaes512",
+        }
     }
 }
 
-/// As `model::seal`.
-pub(crate) fn seal(ctx: &Context, a: &Associated, frame: &mut [u8], at: Payload) -> Sealed {
-    let block = a.block(at.len);
-    let before = sum_at(frame, at.src, at.len);
-    // SAFETY: a `Context` exists only where every instruction of the kernel was detected.
-    let tag = unsafe { segment::seal(ctx, a.offset, &block, frame, at) };
-    Sealed { tag, sums: Sums { before, after: sum_at(frame, at.dst, at.len) } }
+/// What a kernel has to know of a job; it treats both kinds alike but for the order of its steps.
+trait Job<'a> {
+    /// True where the payload is plaintext, and the tag to be found before the keystream.
+    const SEALS: bool;
+    fn context(&self) -> &'a Context;
+    fn associated(&self) -> &Associated;
+    fn at(&self) -> Payload;
+    fn frame(&mut self) -> &mut [u8];
+    /// As received; only where the payload is ciphertext.
+    fn tag(&self) -> &Tag;
 }
 
-/// As `model::open`.
-pub(crate) fn open(
-    ctx: &Context,
-    a: &Associated,
-    frame: &mut [u8],
-    at: Payload,
-    tag: &Tag,
-) -> Result<Sums, BadTag> {
-    let block = a.block(at.len);
-    let before = sum_at(frame, at.src, at.len);
-    // SAFETY: a `Context` exists only where every instruction of the kernel was detected.
-    let expected = unsafe { segment::open(ctx, a.offset, &block, frame, (at, tag)) };
-    if bool::from(expected.ct_eq(tag)) {
-        Ok(Sums { before, after: sum_at(frame, at.dst, at.len) })
+impl<'a> Job<'a> for SealJob<'a> {
+    const SEALS: bool = true;
+
+    #[inline]
+    fn context(&self) -> &'a Context {
+        self.context.low()
+    }
+
+    #[inline]
+    fn associated(&self) -> &Associated {
+        &self.associated
+    }
+
+    #[inline]
+    fn at(&self) -> Payload {
+        self.at
+    }
+
+    #[inline]
+    fn frame(&mut self) -> &mut [u8] {
+        self.frame
+    }
+
+    #[inline]
+    fn tag(&self) -> &Tag {
+        &[0; 12]
+    }
+}
+
+impl<'a> Job<'a> for OpenJob<'a> {
+    const SEALS: bool = false;
+
+    #[inline]
+    fn context(&self) -> &'a Context {
+        self.context.low()
+    }
+
+    #[inline]
+    fn associated(&self) -> &Associated {
+        &self.associated
+    }
+
+    #[inline]
+    fn at(&self) -> Payload {
+        self.at
+    }
+
+    #[inline]
+    fn frame(&mut self) -> &mut [u8] {
+        self.frame
+    }
+
+    #[inline]
+    fn tag(&self) -> &Tag {
+        &self.tag
+    }
+}
+
+/// As [`crate::seal_batch`], for contexts of one kernel.
+pub(crate) fn seal_batch(jobs: &mut [SealJob<'_>], sealed: &mut [Sealed]) {
+    for (jobs, sealed) in jobs.chunks_mut(BATCH).zip(sealed.chunks_mut(BATCH)) {
+        run(jobs, sealed);
+    }
+}
+
+/// As [`crate::open_batch`], for contexts of one kernel.
+pub(crate) fn open_batch(jobs: &mut [OpenJob<'_>], opened: &mut [Result<Sums, BadTag>]) {
+    let mut expected = [Sealed::default(); BATCH];
+    for (jobs, opened) in jobs.chunks_mut(BATCH).zip(opened.chunks_mut(BATCH)) {
+        let expected = &mut expected[..jobs.len()];
+        run(jobs, expected);
+        for ((job, expected), opened) in jobs.iter_mut().zip(expected).zip(opened) {
+            *opened = verdict(job, expected);
+        }
+    }
+}
+
+/// As [`crate::seal`].
+pub(crate) fn seal(mut job: SealJob<'_>) -> Sealed {
+    let mut sealed = [Sealed::default()];
+    run(std::slice::from_mut(&mut job), &mut sealed);
+    sealed[0]
+}
+
+/// As [`crate::open`].
+pub(crate) fn open(mut job: OpenJob<'_>) -> Result<Sums, BadTag> {
+    let mut expected = [Sealed::default()];
+    run(std::slice::from_mut(&mut job), &mut expected);
+    verdict(&mut job, &expected[0])
+}
+
+/// Compares tags in constant time; nothing that was decrypted is left behind a wrong one (M3.8).
+#[inline]
+fn verdict(job: &mut OpenJob<'_>, expected: &Sealed) -> Result<Sums, BadTag> {
+    let difference = |at: usize| word(&job.tag, at) ^ word(&expected.tag, at);
+    if bool::from((difference(0) | difference(4) | difference(8)).ct_eq(&0)) {
+        Ok(expected.sums)
     } else {
-        let dst = usize::from(at.dst);
-        frame[dst..dst + usize::from(at.len)].fill(0);
-        Err(BadTag { before })
+        let dst = usize::from(job.at.dst);
+        job.frame[dst..dst + usize::from(job.at.len)].fill(0);
+        Err(BadTag { before: expected.sums.before })
     }
 }
 
-fn sum_at(frame: &[u8], start: u16, len: u16) -> u16 {
-    sum(&frame[usize::from(start)..][..usize::from(len)])
+/// Four octets of a tag.
+#[inline]
+fn word(tag: &Tag, at: usize) -> u32 {
+    u32::from_ne_bytes([tag[at], tag[at + 1], tag[at + 2], tag[at + 3]])
+}
+
+/// Goes to the kernel of the jobs' contexts.
+#[inline]
+fn run<'a, J: Job<'a>>(jobs: &mut [J], out: &mut [Sealed]) {
+    let Some(first) = jobs.first() else { return };
+    match first.context().kernel().0 {
+        // SAFETY: a `Context` exists only where every instruction of its kernel was detected.
+        Kind::Vaes512 => unsafe { vaes512::run(jobs, out) },
+    }
 }
 
 #[cfg(test)]

@@ -1,13 +1,11 @@
-//! The kernel against the model.
+//! Every kernel that this CPU has against the model: one segment and batches.
 
-use super::{Available, Context};
-use crate::model;
-use crate::segment::{Associated, BadTag, Payload, SegmentFlags, Sums};
-use crate::sum::sum;
+use crate::kernel::{Kernel, kernels};
+use crate::keys::{KeyContext, TrafficKeys};
+use crate::segment::{Associated, BadTag, OpenJob, Payload, SealJob, Sealed, SegmentFlags, Sums};
+use crate::{open, open_batch, seal, seal_batch};
 
-const AES: [u8; 32] = *b"an AES key of 32 octets, no less";
-const HASH: [u8; 16] = *b"a key for GHASH.";
-/// Octets of frame behind the payload, to see that nothing else is written.
+/// Octets of frame around the payload's places, to see that nothing else is written.
 const MARGIN: usize = 32;
 
 /// Small, seeded, good enough to fill payloads.
@@ -24,116 +22,315 @@ impl Random {
     fn below(&mut self, end: u64) -> u16 {
         u16::try_from(self.next() % end).unwrap()
     }
+
+    fn fill(&mut self, octets: &mut [u8]) {
+        for chunk in octets.chunks_mut(8) {
+            chunk.copy_from_slice(&self.next().to_le_bytes()[..chunk.len()]);
+        }
+    }
+
+    fn associated(&mut self) -> Associated {
+        let bits = self.next();
+        let flags = SegmentFlags { fin: bits & 1 != 0, rst: bits & 2 != 0 };
+        Associated { offset: self.next(), flags, phase: (bits >> 2 & 1) as u8 }
+    }
+
+    fn keys(&mut self) -> TrafficKeys {
+        let (mut aes, mut hash) = ([0; 32], [0; 16]);
+        self.fill(&mut aes);
+        self.fill(&mut hash);
+        TrafficKeys::from_bytes(&aes, &hash)
+    }
 }
 
+/// One key, expanded for the kernel under test and for the model.
 struct Pair {
-    fast: Context,
-    model: model::Context,
+    fast: KeyContext,
+    model: KeyContext,
 }
 
-/// Both contexts, or a visible skip where the CPU has no such instructions.
-fn pair() -> Option<Pair> {
-    let Some(available) = Available::detect() else {
-        eprintln!("SKIPPED: this CPU has no VAES-512");
-        return None;
-    };
-    let fast = Context::new(available, &AES, &HASH);
-    Some(Pair { fast, model: model::Context::new(&AES, &HASH) })
+impl Pair {
+    fn new(kernel: Kernel, keys: &TrafficKeys) -> Self {
+        let fast = KeyContext::for_kernel(kernel, keys);
+        Self { fast, model: KeyContext::for_kernel(Kernel::Portable, keys) }
+    }
 }
 
-/// Seals and opens with both in one frame's place, and compares all of the frame.
-fn compare(pair: &Pair, random: &mut Random, a: &Associated, at: Payload) {
-    let end = usize::from(at.src.max(at.dst)) + usize::from(at.len) + MARGIN;
-    let mut fast: Vec<u8> = (0..end).map(|_| random.next() as u8).collect();
-    let mut slow = fast.clone();
-    let back = Payload { src: at.dst, dst: at.src, len: at.len };
-
-    let plain = sum(&fast[usize::from(at.src)..][..usize::from(at.len)]);
-    let sealed = super::seal(&pair.fast, a, &mut fast, at);
-    let tag = sealed.tag;
-    assert_eq!(sealed, model::seal(&pair.model, a, &mut slow, at), "tag, {a:?} {at:?}");
-    let sums = sealed.sums;
-    assert_eq!(sums.before, plain);
-    assert_eq!(sums.after, sum(&fast[usize::from(at.dst)..][..usize::from(at.len)]));
-    assert_eq!(fast, slow, "sealed, {a:?} {at:?}");
-
-    let (mut forged, mut forged_slow) = (fast.clone(), fast.clone());
-    let mut wrong = tag;
-    wrong[usize::from(random.below(12))] ^= 1 << random.below(8);
-    let refused = Err(BadTag { before: sums.after });
-    assert_eq!(super::open(&pair.fast, a, &mut forged, back, &wrong), refused);
-    assert_eq!(model::open(&pair.model, a, &mut forged_slow, back, &wrong), refused);
-    assert_eq!(forged, forged_slow, "refused, {a:?} {at:?}");
-
-    let sums = Sums { before: sums.after, after: sums.before };
-    assert_eq!(super::open(&pair.fast, a, &mut fast, back, &tag), Ok(sums), "{a:?} {at:?}");
-    assert_eq!(model::open(&pair.model, a, &mut slow, back, &tag), Ok(sums));
-    assert_eq!(fast, slow, "opened, {a:?} {at:?}");
+/// Runs `test` with each kernel of this CPU.
+fn each_kernel(test: impl Fn(Kernel)) {
+    for name in kernels() {
+        eprintln!("kernel {name}");
+        test(Kernel::named(name).unwrap());
+    }
 }
 
-fn some_associated(random: &mut Random) -> Associated {
-    let bits = random.next();
-    let flags = SegmentFlags { fin: bits & 1 != 0, rst: bits & 2 != 0 };
-    Associated { offset: random.next(), flags, phase: (bits >> 2 & 1) as u8 }
+/// A segment before it is sealed, and what the model makes of it.
+struct Case {
+    associated: Associated,
+    at: Payload,
+    plain: Vec<u8>,
+    cipher: Vec<u8>,
+    sealed: Sealed,
+    back: Payload,
+    opened: Vec<u8>,
+}
+
+impl Case {
+    fn new(pair: &Pair, random: &mut Random, at: Payload) -> Self {
+        let end = usize::from(at.src.max(at.dst)) + usize::from(at.len) + MARGIN;
+        let mut plain = vec![0; end];
+        random.fill(&mut plain);
+        Self::of(pair, random.associated(), plain, at)
+    }
+
+    fn of(pair: &Pair, associated: Associated, plain: Vec<u8>, at: Payload) -> Self {
+        let mut cipher = plain.clone();
+        let sealed = seal(&pair.model, &associated, &mut cipher, at);
+        let back = Payload { src: at.dst, dst: at.src, len: at.len };
+        let mut opened = cipher.clone();
+        let sums = open(&pair.model, &associated, &mut opened, back, &sealed.tag);
+        assert_eq!(sums, Ok(Sums { before: sealed.sums.after, after: sealed.sums.before }));
+        Self { associated, at, plain, cipher, sealed, back, opened }
+    }
+
+    /// What opening gives with the right tag, or the wrong one.
+    fn outcome(&self, forged: bool) -> Result<Sums, BadTag> {
+        let Sums { before, after } = self.sealed.sums;
+        if forged {
+            Err(BadTag { before: after })
+        } else {
+            Ok(Sums { before: after, after: before })
+        }
+    }
+
+    /// The frame that opening leaves.
+    fn left(&self, forged: bool) -> Vec<u8> {
+        let mut left = self.cipher.clone();
+        let place = usize::from(self.back.dst)..usize::from(self.back.dst + self.back.len);
+        if forged {
+            left[place].fill(0);
+        } else {
+            left.copy_from_slice(&self.opened);
+        }
+        left
+    }
+}
+
+/// Seals and opens one by one.
+fn check_single(pair: &Pair, random: &mut Random, case: &Case) {
+    let about = format!("{:?} {:?}", case.associated, case.at);
+    let mut frame = case.plain.clone();
+    let sealed = seal(&pair.fast, &case.associated, &mut frame, case.at);
+    assert_eq!(sealed, case.sealed, "{about}");
+    assert!(frame == case.cipher, "sealed frame, {about}");
+    for forged in [false, true] {
+        let mut frame = case.cipher.clone();
+        let mut tag = case.sealed.tag;
+        if forged {
+            tag[usize::from(random.below(12))] ^= 1 << random.below(8);
+        }
+        let opened = open(&pair.fast, &case.associated, &mut frame, case.back, &tag);
+        assert_eq!(opened, case.outcome(forged), "{about}");
+        assert!(frame == case.left(forged), "opened frame, forged {forged}, {about}");
+    }
+}
+
+/// Seals and opens all as one batch; about one of `forge` tags is made wrong.
+fn check_batch(cases: &[(&Pair, Case)], random: &mut Random, forge: u64) {
+    let mut frames: Vec<_> = cases.iter().map(|(_, case)| case.plain.clone()).collect();
+    let mut jobs: Vec<_> = cases
+        .iter()
+        .zip(&mut frames)
+        .map(|((pair, case), frame)| SealJob {
+            context: &pair.fast,
+            associated: case.associated,
+            frame,
+            at: case.at,
+        })
+        .collect();
+    let mut sealed = vec![Sealed::default(); jobs.len()];
+    seal_batch(&mut jobs, &mut sealed);
+    for (i, (_, case)) in cases.iter().enumerate() {
+        assert_eq!(sealed[i], case.sealed, "{i} {:?}", case.at);
+        assert!(frames[i] == case.cipher, "sealed frame {i} {:?}", case.at);
+    }
+
+    let forged: Vec<_> = cases.iter().map(|_| random.next().is_multiple_of(forge)).collect();
+    let mut jobs = Vec::new();
+    for (((pair, case), frame), forged) in cases.iter().zip(&mut frames).zip(&forged) {
+        let mut tag = case.sealed.tag;
+        if *forged {
+            tag[usize::from(random.below(12))] ^= 1 << random.below(8);
+        }
+        let (context, associated) = (&pair.fast, case.associated);
+        jobs.push(OpenJob { context, associated, frame, at: case.back, tag });
+    }
+    let mut opened = vec![Err(BadTag { before: 0 }); jobs.len()];
+    open_batch(&mut jobs, &mut opened);
+    for (i, (_, case)) in cases.iter().enumerate() {
+        assert_eq!(opened[i], case.outcome(forged[i]), "{i} {:?}", case.at);
+        assert!(frames[i] == case.left(forged[i]), "opened frame {i} {:?}", case.at);
+    }
 }
 
 #[test]
 fn every_length_alignment_and_move_equals_the_model() {
-    let Some(pair) = pair() else { return };
-    let mut random = Random(0x5e15_0001);
-    for len in 0..=2048 {
-        for start in [0, 1, 7, 34 + len % 64, 63] {
-            let a = some_associated(&mut random);
-            let src = start + 16;
-            for dst in [start, src, src + 16] {
-                compare(&pair, &mut random, &a, Payload { src, dst, len });
+    each_kernel(|kernel| {
+        let mut random = Random(0x5e15_0001);
+        let pair = Pair::new(kernel, &random.keys());
+        // Frames are carved from one place, so that a payload's start is aligned as its number says.
+        let mut place = vec![0u8; 64 * 4096 + 64];
+        let aligned = place.as_ptr().align_offset(64);
+        for len in 0..=2048u16 {
+            let at = Payload { src: 64, dst: 64, len };
+            let case = Case::new(&pair, &mut random, at);
+            let plain = &case.plain[64..64 + usize::from(len)];
+            let cipher = &case.cipher[64..64 + usize::from(len)];
+            let moves = |start: usize| {
+                let src = 64 + start as u16;
+                Payload { src, dst: src + 16 - 16 * ((start + usize::from(len)) % 3) as u16, len }
+            };
+            let mut frames: Vec<_> = place[aligned..].chunks_exact_mut(4096).take(64).collect();
+            let mut jobs = Vec::new();
+            for (start, frame) in frames.iter_mut().enumerate() {
+                let at = moves(start);
+                frame[48..176 + usize::from(len)].fill(0xee);
+                frame[usize::from(at.src)..][..plain.len()].copy_from_slice(plain);
+                let (context, associated) = (&pair.fast, case.associated);
+                jobs.push(SealJob { context, associated, frame, at });
+            }
+            let mut sealed = [Sealed::default(); 64];
+            seal_batch(&mut jobs, &mut sealed);
+            assert_eq!(sealed, [case.sealed; 64], "{len}");
+            let mut jobs = Vec::new();
+            for (start, frame) in frames.iter_mut().enumerate() {
+                let Payload { src, dst, len } = moves(start);
+                assert!(frame[usize::from(dst)..][..cipher.len()] == *cipher, "{len} {start}");
+                let (context, associated) = (&pair.fast, case.associated);
+                let at = Payload { src: dst, dst: src, len };
+                jobs.push(OpenJob { context, associated, frame, at, tag: case.sealed.tag });
+            }
+            let mut opened = [case.outcome(true); 64];
+            open_batch(&mut jobs, &mut opened);
+            assert_eq!(opened, [case.outcome(false); 64], "{len}");
+            for (start, frame) in frames.iter().enumerate() {
+                let Payload { src, dst, .. } = moves(start);
+                assert!(frame[usize::from(src)..][..plain.len()] == *plain, "{len} {start}");
+                let first = usize::from(src.min(dst));
+                let end = usize::from(src.max(dst)) + plain.len();
+                let around = [&frame[48..first], &frame[end..176 + plain.len()]].concat();
+                assert!(around.iter().all(|octet| *octet == 0xee), "around, {len} {start}");
             }
         }
-    }
+    });
+}
+
+#[test]
+fn one_by_one_equals_the_model() {
+    each_kernel(|kernel| {
+        let mut random = Random(0x5e15_0002);
+        let pair = Pair::new(kernel, &random.keys());
+        for len in 0..=1200 {
+            for dst in [0, 16, 32] {
+                let case = Case::new(&pair, &mut random, Payload { src: 16, dst, len });
+                check_single(&pair, &mut random, &case);
+            }
+        }
+    });
 }
 
 #[test]
 fn any_distance_and_longer_payloads_equal_the_model() {
-    let Some(pair) = pair() else { return };
-    let mut random = Random(0x5e15_0002);
-    for _ in 0..2000 {
-        let a = some_associated(&mut random);
-        let (src, dst, len) = (random.below(700), random.below(700), random.below(3401));
-        compare(&pair, &mut random, &a, Payload { src, dst, len });
-    }
-    compare(
-        &pair,
-        &mut random,
-        &Associated { offset: 3, flags: SegmentFlags::default(), phase: 1 },
-        Payload { src: 0, dst: 0, len: u16::MAX - 64 },
-    );
+    each_kernel(|kernel| {
+        let mut random = Random(0x5e15_0003);
+        let pair = Pair::new(kernel, &random.keys());
+        for _ in 0..1000 {
+            let (src, dst, len) = (random.below(700), random.below(700), random.below(3401));
+            let case = Case::new(&pair, &mut random, Payload { src, dst, len });
+            check_single(&pair, &mut random, &case);
+        }
+        for _ in 0..50 {
+            let len = 16384 - random.below(9000);
+            let case = Case::new(&pair, &mut random, Payload { src: 16, dst: 32, len });
+            check_single(&pair, &mut random, &case);
+        }
+        let longest = Payload { src: 16, dst: 0, len: u16::MAX - 64 };
+        let case = Case::new(&pair, &mut random, longest);
+        check_single(&pair, &mut random, &case);
+    });
+}
+
+#[test]
+fn sums_of_zeros_and_of_ones_equal_the_model() {
+    each_kernel(|kernel| {
+        let mut random = Random(0x5e15_0004);
+        let pair = Pair::new(kernel, &random.keys());
+        for octet in [0, 0xff] {
+            for len in [0, 1, 2, 16, 63, 64, 65, 100, 256, 257, 1448, 16384, u16::MAX - 16] {
+                let plain = vec![octet; usize::from(len) + 16];
+                let at = Payload { src: 0, dst: 16, len };
+                let case = Case::of(&pair, random.associated(), plain, at);
+                check_single(&pair, &mut random, &case);
+            }
+        }
+    });
 }
 
 #[test]
 fn counters_wrap_at_32_bits_as_the_model_says() {
-    let Some(pair) = pair() else { return };
-    let mut random = Random(0x5e15_0003);
-    for before in 0..70 {
-        for epoch in [1, 2, 1 << 32] {
-            let offset = u64::wrapping_sub(epoch << 32, before);
-            let a = Associated { offset, flags: SegmentFlags::default(), phase: 0 };
-            let len = 1000 + random.below(300);
-            compare(&pair, &mut random, &a, Payload { src: 16, dst: 0, len });
+    each_kernel(|kernel| {
+        let mut random = Random(0x5e15_0005);
+        let pair = Pair::new(kernel, &random.keys());
+        for before in 0..70 {
+            for epoch in [1, 2, 1 << 32] {
+                let offset = u64::wrapping_sub(epoch << 32, before);
+                let a = Associated { offset, flags: SegmentFlags::default(), phase: 0 };
+                for len in [1000 + random.below(300), 64, 1 + random.below(256)] {
+                    let mut plain = vec![0; usize::from(len) + 16];
+                    random.fill(&mut plain);
+                    let case = Case::of(&pair, a, plain, Payload { src: 16, dst: 0, len });
+                    check_single(&pair, &mut random, &case);
+                    check_batch(&[(&pair, case)], &mut random, 2);
+                }
+            }
         }
-    }
+    });
+}
+
+/// Mixed sizes, keys and distances, forged tags among them; any number of jobs.
+#[test]
+fn batches_equal_the_model() {
+    each_kernel(|kernel| {
+        let mut random = Random(0x5e15_0006);
+        let pairs: Vec<_> = (0..8).map(|_| Pair::new(kernel, &random.keys())).collect();
+        for round in 0..400 {
+            let cases: Vec<_> = (0..random.below(70))
+                .map(|_| {
+                    let pair = &pairs[usize::from(random.below(8))];
+                    let longest = [65, 257, 1500, 4000][usize::from(random.below(4))];
+                    let (src, len) = (16 + random.below(64), random.below(longest));
+                    let dst = if round % 8 == 0 {
+                        random.below(200)
+                    } else {
+                        src + 16 * random.below(3) - 16
+                    };
+                    (pair, Case::new(pair, &mut random, Payload { src, dst, len }))
+                })
+                .collect();
+            check_batch(&cases, &mut random, 1 + round % 5);
+        }
+    });
 }
 
 #[test]
 fn other_keys_equal_the_model() {
-    let Some(available) = Available::detect() else { return };
-    let mut random = Random(0x5e15_0004);
-    for _ in 0..500 {
-        let aes: [u8; 32] = std::array::from_fn(|_| random.next() as u8);
-        let hash: [u8; 16] = std::array::from_fn(|_| random.next() as u8);
-        let fast = Context::new(available, &aes, &hash);
-        let pair = Pair { fast, model: model::Context::new(&aes, &hash) };
-        let a = some_associated(&mut random);
-        let len = random.below(600);
-        compare(&pair, &mut random, &a, Payload { src: 0, dst: 16, len });
-    }
+    each_kernel(|kernel| {
+        let mut random = Random(0x5e15_0007);
+        for _ in 0..500 {
+            let pair = Pair::new(kernel, &random.keys());
+            let len = random.below(600);
+            let case = Case::new(&pair, &mut random, Payload { src: 0, dst: 16, len });
+            check_single(&pair, &mut random, &case);
+        }
+    });
 }

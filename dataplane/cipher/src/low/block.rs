@@ -1,0 +1,39 @@
+//! One block of 16 octets: values in and out, products in GF(2^128).
+//!
+//! Owns: the arithmetic that contexts are made with. Blocks of GHASH are kept octet-reversed.
+
+use core::arch::x86_64::*;
+
+/// x^127 + x^126 + x^121 + 1 in the high half: the reflected polynomial without its ends.
+pub(super) const POLYNOMIAL: i64 = 0xc200_0000_0000_0000_u64 as i64;
+
+/// A block from its little-endian value.
+#[inline]
+#[target_feature(enable = "sse2")]
+pub(super) fn block(value: u128) -> __m128i {
+    _mm_set_epi64x((value >> 64) as i64, value as i64)
+}
+
+/// H times x: shifts by one and folds the bit that falls out, without a branch on it.
+#[inline]
+#[target_feature(enable = "sse2")]
+pub(super) fn times_x(h: __m128i) -> __m128i {
+    let carries = _mm_srai_epi32::<31>(_mm_shuffle_epi32::<0xd3>(h));
+    let fold = _mm_and_si128(carries, _mm_set_epi64x(POLYNOMIAL | 1, 1));
+    _mm_xor_si128(_mm_add_epi64(h, h), fold)
+}
+
+/// `a` × `b` modulo the polynomial, where one of the two carries the factor x.
+#[inline]
+#[target_feature(enable = "pclmulqdq,sse2")]
+pub(super) fn multiply(a: __m128i, b: __m128i) -> __m128i {
+    let polynomial = _mm_set_epi64x(POLYNOMIAL, 1);
+    let low = _mm_clmulepi64_si128::<0x00>(a, b);
+    let high = _mm_clmulepi64_si128::<0x11>(a, b);
+    let one = _mm_clmulepi64_si128::<0x01>(a, b);
+    let other = _mm_clmulepi64_si128::<0x10>(a, b);
+    let middle = _mm_xor_si128(_mm_xor_si128(one, other), _mm_shuffle_epi32::<0x4e>(low));
+    let middle = _mm_xor_si128(middle, _mm_clmulepi64_si128::<0x01>(polynomial, low));
+    let high = _mm_xor_si128(high, _mm_shuffle_epi32::<0x4e>(middle));
+    _mm_xor_si128(high, _mm_clmulepi64_si128::<0x01>(polynomial, middle))
+}

@@ -1,0 +1,168 @@
+//! Bytes to registers and back: every load and store of the kernel.
+//!
+//! Owns: the bounds of each access. A slice is cut to the accessed length first, so a wrong place
+//! is a panic and never an access outside the frame.
+
+use core::arch::asm;
+use core::arch::x86_64::*;
+
+/// Four blocks of 16 octets.
+pub(super) type Lanes = __m512i;
+
+/// Octets of [`Lanes`].
+pub(super) const LANES: usize = 64;
+
+/// Loads 64 octets at `at`.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn load(bytes: &[u8], at: usize) -> Lanes {
+    let place = &bytes[at..at + LANES];
+    // SAFETY: `place` is 64 readable octets (sliced above); the load needs no alignment.
+    unsafe { _mm512_loadu_si512(place.as_ptr().cast()) }
+}
+
+/// Stores 64 octets at `at`.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn store(bytes: &mut [u8], at: usize, lanes: Lanes) {
+    let place = &mut bytes[at..at + LANES];
+    // SAFETY: `place` is 64 writable octets (sliced above); the store needs no alignment.
+    unsafe { _mm512_storeu_si512(place.as_mut_ptr().cast(), lanes) }
+}
+
+/// The mask of the first `len` of 64 octets; all of them from 64 on.
+#[inline]
+fn first(len: usize) -> __mmask64 {
+    if len < LANES { (1 << len) - 1 } else { u64::MAX }
+}
+
+/// Loads `len` octets, at most 64, at `at`; the rest is zero.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,bmi2")]
+pub(super) fn load_part(bytes: &[u8], at: usize, len: usize) -> Lanes {
+    let place = &bytes[at..at + len];
+    // SAFETY: the mask names no more than the `len` readable octets of `place`; masked octets are
+    // not accessed.
+    unsafe { _mm512_maskz_loadu_epi8(first(len), place.as_ptr().cast()) }
+}
+
+/// Where in `len` octets the part of register `i` begins, and its octets, at most 64.
+#[inline]
+pub(super) fn part(len: usize, i: usize) -> (usize, usize) {
+    let at = len.min(i * LANES);
+    (at, (len - at).min(LANES))
+}
+
+/// Stores the first `len` octets, at most 64, at `at`; returns them with zeros behind.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,bmi2")]
+pub(super) fn store_part(bytes: &mut [u8], at: usize, len: usize, lanes: Lanes) -> Lanes {
+    let (mask, place) = (first(len), &mut bytes[at..at + len]);
+    // SAFETY: the mask names no more than the `len` writable octets of `place`; masked octets are
+    // not accessed.
+    unsafe { _mm512_mask_storeu_epi8(place.as_mut_ptr().cast(), mask, lanes) };
+    _mm512_maskz_mov_epi8(mask, lanes)
+}
+
+/// Loads four neighbouring blocks of a table.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn load_blocks(table: &[__m128i], at: usize) -> Lanes {
+    let place = &table[at..at + 4];
+    // SAFETY: `place` is four blocks, 64 readable octets; the load needs no alignment.
+    unsafe { _mm512_loadu_si512(place.as_ptr().cast()) }
+}
+
+/// A block in every lane.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn broadcast(block: &__m128i) -> Lanes {
+    let lanes;
+    // SAFETY: reads the 16 octets of a reference and writes one register. Left to itself the
+    // compiler splits this into a load and a shuffle, which takes a unit that the rounds need.
+    unsafe {
+        asm!("vbroadcasti32x4 {}, [{}]", lateout(zmm_reg) lanes, in(reg) block,
+            options(pure, readonly, nostack, preserves_flags));
+    }
+    lanes
+}
+
+/// Keeps the order of the source: what is held is computed neither before what was held earlier
+/// nor behind what is held later. No instruction.
+///
+/// The compiler's own order finishes one chain of rounds before it begins the next, and each chain
+/// waits for itself.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn hold(mut lanes: Lanes) -> Lanes {
+    // SAFETY: no instruction.
+    unsafe { asm!("/* {} */", inout(zmm_reg) lanes, options(nomem, nostack, preserves_flags)) };
+    lanes
+}
+
+/// As [`hold`], one block.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn hold_block(mut block: __m128i) -> __m128i {
+    // SAFETY: no instruction.
+    unsafe { asm!("/* {} */", inout(xmm_reg) block, options(nomem, nostack, preserves_flags)) };
+    block
+}
+
+/// Adds the products of neighbouring signed 16-bit words of `a` and `b` to the 32-bit words of
+/// `sum`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vnni")]
+pub(super) fn add_products(mut sum: Lanes, a: Lanes, b: Lanes) -> Lanes {
+    // SAFETY: registers only. The compiler makes a multiplication and an addition of the intrinsic,
+    // and the first takes a unit that the rounds need; the instruction itself does not.
+    unsafe {
+        asm!("vpdpwssd {}, {}, {}", inout(zmm_reg) sum, in(zmm_reg) a, in(zmm_reg) b,
+            options(pure, nomem, nostack, preserves_flags));
+    }
+    sum
+}
+
+/// Four blocks, the first in the lowest lane.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn join(blocks: [__m128i; 4]) -> Lanes {
+    let lanes = _mm512_zextsi128_si512(blocks[0]);
+    let lanes = _mm512_inserti32x4::<1>(lanes, blocks[1]);
+    let lanes = _mm512_inserti32x4::<2>(lanes, blocks[2]);
+    _mm512_inserti32x4::<3>(lanes, blocks[3])
+}
+
+/// The four blocks, lowest lane first.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn split(lanes: Lanes) -> [__m128i; 4] {
+    [
+        _mm512_castsi512_si128(lanes),
+        _mm512_extracti32x4_epi32::<1>(lanes),
+        _mm512_extracti32x4_epi32::<2>(lanes),
+        _mm512_extracti32x4_epi32::<3>(lanes),
+    ]
+}
+
+/// Lanes 0 and 2 of `a`, then of `b`.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn evens(a: Lanes, b: Lanes) -> Lanes {
+    _mm512_shuffle_i32x4::<0x88>(a, b)
+}
+
+/// Lanes 1 and 3 of `a`, then of `b`.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn odds(a: Lanes, b: Lanes) -> Lanes {
+    _mm512_shuffle_i32x4::<0xdd>(a, b)
+}
+
+/// Reverses the octets of each block: GHASH is big-endian on the wire.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(super) fn swap(lanes: Lanes) -> Lanes {
+    let order = _mm_set_epi64x(0x0001_0203_0405_0607, 0x0809_0a0b_0c0d_0e0f);
+    _mm512_shuffle_epi8(lanes, _mm512_broadcast_i32x4(order))
+}
