@@ -38,7 +38,8 @@ class Helper:
             view = craft.describe(frame)
             if view is not None:
                 self.queues[link.interface].append(view)
-                any(peer.packet(view) for peer in self.peers)
+                # The newest first: it may have taken an older one's ports.
+                any(peer.packet(view) for peer in reversed(self.peers))
 
     def open(self, interface, mac):
         """Opens an interface; `mac` is where its frames go unless they say otherwise."""
@@ -94,6 +95,32 @@ class Helper:
         while not peer.established and not peer.conn.reset and time.monotonic() < deadline:
             self.pump(TICK)
         return self.peer(len(self.peers) - 1)
+
+    def established(self, number, ms):
+        """Waits until an agent's session is established."""
+        deadline = time.monotonic() + ms / 1000
+        while not self.peers[number].established and time.monotonic() < deadline:
+            self.pump(TICK)
+        return self.peer(number)
+
+    def hears(self, number, ms, hex, count=1):
+        """Waits until an agent has verified these octets so often since it was last asked."""
+        deadline, conn = time.monotonic() + ms / 1000, self.peers[number].conn
+        while sum(seen["payload"] == hex for seen in conn.opened) < count:
+            if time.monotonic() > deadline:
+                return {"heard": False, "opened": conn.opened, **conn.counts}
+            self.pump(TICK)
+        opened, conn.opened = conn.opened, []
+        return {"heard": True, "opened": opened}
+
+    def resegmented(self, number, offset, payload):
+        """A sealed segment cut in two on its way, the tag on both, as a segmenting path does it."""
+        conn, data = self.peers[number].conn, bytes.fromhex(payload)
+        cipher, listed = conn.seal(offset, "PA", data)
+        seq, half = conn.out.origin + offset, len(data) // 2
+        conn.emit("A", seq % 2**32, listed, cipher[:half])
+        conn.emit("PA", (seq + half) % 2**32, listed, cipher[half:])
+        return {}
 
     def gateway(self, interface, service, identity, settings):
         """A gateway and server for one service."""
@@ -181,7 +208,7 @@ class Helper:
 
     COMMANDS = (
         "open", "send", "expect", "drain", "agent", "gateway", "peer", "transmit", "await_peer",
-        "sealed", "plain", "acknowledge", "sleep",
+        "sealed", "plain", "acknowledge", "sleep", "established", "hears", "resegmented",
     )  # fmt: skip
 
     def serve(self, line):

@@ -79,7 +79,10 @@ class AgentPeer:
         if view["src"] != conn.destination or view["dst"] != conn.source:
             return False
         if view["kind"] == "udp" and (view["sport"], view["dport"]) == (PORT, self.udp_port):
-            answers = self.delivery.receive(bytes.fromhex(view["payload"]))
+            data = bytes.fromhex(view["payload"])
+            if data[8:16] != conn.request_id:
+                return False
+            answers = self.delivery.receive(data)
             self._send_datagrams(answers)
             if answers or self.delivery.done:
                 self.wait, self.due = FIRST_RESEND, time.monotonic() + FIRST_RESEND

@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use crate::lab::LabResult;
 use crate::lab::chain::{Chain, Node};
+use crate::lab::guests::{Guests, PORTS};
 use crate::lab::process::wait_until;
 
 /// Patience for a counter or a frame: the machine may be busy.
 pub const SOON: Duration = Duration::from_secs(10);
-/// First TCP port that cases use as a client's.
-const FIRST_PORT: u16 = 41_000;
 /// Tables of `sekisho status` that make evidence.
 const TABLES: [&str; 2] = ["drops", "events"];
 /// Events that every segment counts: they tell nothing about a rule.
@@ -31,6 +30,7 @@ const COMMON: [&str; 10] = [
 pub struct Context {
     /// The running chain.
     pub chain: Chain,
+    guests: Option<Guests>,
     next_port: u16,
 }
 
@@ -40,13 +40,21 @@ pub struct Counters(BTreeMap<(&'static str, String), u64>);
 impl Context {
     /// Takes a running chain.
     pub fn new(chain: Chain) -> Self {
-        Self { chain, next_port: FIRST_PORT }
+        Self { chain, guests: None, next_port: *PORTS.start() }
     }
 
     /// A client port that no other case of this chain uses.
     pub fn port(&mut self) -> u16 {
         self.next_port += 1;
         self.next_port
+    }
+
+    /// The independent peer in its places; started when the first case asks for it.
+    pub fn guests(&mut self) -> LabResult<&Guests> {
+        if self.guests.is_none() {
+            self.guests = Some(Guests::start(&self.chain)?);
+        }
+        Ok(self.guests.as_ref().expect("invariant: just made"))
     }
 
     /// All counters that make evidence; a box without a running process has none.

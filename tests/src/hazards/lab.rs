@@ -3,6 +3,7 @@
 use crate::lab::LabResult;
 use crate::lab::chain::Chain;
 use crate::lab::config::Setup;
+use crate::lab::guests::invite;
 
 /// A kind of chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +52,9 @@ impl Lab {
 
     /// Builds it with all processes running.
     pub fn start(self) -> LabResult<Chain> {
-        Chain::start(self.setup())
+        let mut chain = Chain::prepare(self.setup())?;
+        invite(&chain)?;
+        chain.start_processes()?;
+        Ok(chain)
     }
 }

@@ -6,6 +6,7 @@
 //! | `rows` | the forty rows and the cases of each |
 //! | `lab` | the chains that cases run on |
 //! | `context` | what a case is given |
+//! | `raw` | raw TCP ends on both sides of the boxes |
 //! | `run` | chains started, cases run, results by row |
 //! | `report` | the table, the JSON object |
 //! | `cases/` | the cases, by subject |
@@ -18,6 +19,7 @@
 pub mod cases;
 pub mod context;
 pub mod lab;
+pub mod raw;
 pub mod report;
 pub mod rows;
 pub mod run;
