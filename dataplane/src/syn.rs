@@ -183,7 +183,9 @@ fn insert(worker: &mut Worker, segment: &Segment, now: Time) -> Result<SessionId
 fn outgoing(worker: &Worker, segment: &Segment, request_id: u64) -> Rewrite {
     let codes = worker.config.options;
     match worker.config.role {
-        Role::Gateway => Rewrite::strip(codes).with_mss(MssRule::for_ip(segment.view.ip)),
+        Role::Gateway => {
+            Rewrite::strip(codes).with_mss(MssRule::for_path(segment.view.ip, worker.config.mtu))
+        }
         Role::Client => {
             Rewrite::insert(codes, SekishoOption::Request(RequestOption { request_id }))
         }

@@ -86,7 +86,8 @@ fn from_gateway(
         }
         return Ok(Verdict::Hold(id, HoldKind::Handshake));
     }
-    let strip = Rewrite::strip(codes).with_mss(MssRule::for_ip(segment.view.ip));
+    let strip =
+        Rewrite::strip(codes).with_mss(MssRule::for_path(segment.view.ip, worker.config.mtu));
     rewrite::options(passage.frame, segment, &strip)?;
     fix_origin(session, segment)?;
     rewrite::handshake(passage.frame, segment, &strip, &worker.counters)?;

@@ -12,7 +12,8 @@ use crate::{CloseCause, Command, DropReason, Event, Policy, Refusal, Role};
 
 #[test]
 fn vouched_the_server_sees_the_syn_once_the_kdc_vouches() {
-    for ends in [v4(), v6()] {
+    // 1460 leaves no room for the tag in IPv6 packets of 1500 octets, even 16 lower.
+    for (ends, mss) in [(v4(), 1444), (v6(), 1424)] {
         let mut pair = Pair::with(Policy::Require, ends);
         let sent = pair.seal_up(&pair.syn(CLIENT_ISN)).remove(0);
         let agent = pair.agent.request();
@@ -29,7 +30,7 @@ fn vouched_the_server_sees_the_syn_once_the_kdc_vouches() {
 
         let out = pair.gateway.install(&gateway, keys(1), (false, true));
         let syn = one(PortSide::Plain, out);
-        assert_eq!((syn.ours(), syn.mss()), (None, Some(1444)));
+        assert_eq!((syn.ours(), syn.mss()), (None, Some(mss)));
         assert_eq!(syn.tcp.header_len, 40, "padding went with the option");
         assert_eq!(pair.gateway.sessions()[0].state, State::Keyed);
 
@@ -40,7 +41,7 @@ fn vouched_the_server_sees_the_syn_once_the_kdc_vouches() {
         assert!(pair.open_down(&accept.bytes).is_empty(), "held until the key is here");
         let out = pair.agent.install(&agent, keys(1), (true, false));
         let syn_ack = one(PortSide::Plain, out);
-        assert_eq!((syn_ack.ours(), syn_ack.mss()), (None, Some(1444)));
+        assert_eq!((syn_ack.ours(), syn_ack.mss()), (None, Some(mss)));
 
         let ack = pair.by_client(ACK).seq(CLIENT_ISN.wrapping_add(1)).ack(SERVER_ISN + 1);
         assert!(pair.up(&ack).is_empty(), "the ACK waits for SYNC");

@@ -1,5 +1,6 @@
 //! Property: every option layout that a host may send, data offset 20 to 60, survives seal and open:
-//! the payload is the same, the options mean the same as far as there is room (hazards 2, 4, 31).
+//! the payload is the same, the options mean the same as far as there is room (hazards 2, 4, 31); and
+//! the MSS of hosts with larger packets (hazard 1).
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -7,6 +8,7 @@ use sekisho_port::PortSide;
 
 use super::harness::*;
 use super::segments::*;
+use crate::Policy;
 
 const NOP: u8 = 1;
 const SACK: u8 = 5;
@@ -153,5 +155,23 @@ proptest! {
             prop_assert!(end.take(PortSide::Cipher, &seg.build()).is_empty());
             end.assert_empty_hands();
         }
+    }
+}
+
+/// M2.8.
+#[test]
+fn hazard_1_an_mss_beyond_our_own_mtu_leaves_room_for_the_tag_all_the_same() {
+    let jumbo = [2, 4, 0x22, 0xd8];
+    for (ends, most) in [(v4(), 1500 - 40 - 16), (v6(), 1500 - 60 - 16)] {
+        let mut pair = Pair::with(Policy::Require, ends);
+        pair.up(&pair.syn(CLIENT_ISN).options(&jumbo));
+        let name = pair.gateway.request();
+        let out = pair.gateway.install(&name, keys(1), (false, true));
+        assert_eq!(one(PortSide::Plain, out).mss(), Some(most), "what the server hears");
+        pair.down(&pair.syn_ack(CLIENT_ISN, SERVER_ISN).options(&jumbo));
+        let name = pair.agent.request();
+        let out = pair.agent.install(&name, keys(1), (true, false));
+        assert_eq!(one(PortSide::Plain, out).mss(), Some(most), "what the client hears");
+        pair.finish();
     }
 }

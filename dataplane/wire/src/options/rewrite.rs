@@ -5,7 +5,8 @@ use super::ladder::List;
 use super::summary::TcpOptionsSummary;
 use super::{OptionBlock, OptionCodes, SekishoOption, TAG_OPTION_LEN, TagOption};
 use crate::error::OptionError;
-use crate::ip::IpKind;
+use crate::ip::{IPV4_HEADER_LEN, IPV6_HEADER_LEN, IpKind};
+use crate::tcp::TCP_HEADER_LEN;
 
 /// Bytes that sealing adds to a segment, hence what the MSS is lowered by (hazard 1).
 pub const MSS_REDUCTION: u16 = TAG_OPTION_LEN as u16;
@@ -22,29 +23,40 @@ pub enum MssRule {
     /// Left alone: not a SYN, or the other box lowers it.
     #[default]
     Keep,
-    /// Lowered by `by`; where there is none, an option of `absent - by` is added.
+    /// Lowered by `by`, and to `most`; where there is none, an option of `absent - by` is added.
     Lower {
         /// Bytes to take off.
         by: u16,
         /// The MSS that applies when the option is absent.
         absent: u16,
+        /// What the path has room for at most.
+        most: u16,
     },
 }
 
 impl MssRule {
     /// Lowered by 16, with the default of that IP version (M2.9, M2.10).
     pub const fn for_ip(ip: IpKind) -> Self {
-        let absent = match ip {
-            IpKind::V4 => DEFAULT_MSS_V4,
-            IpKind::V6 => DEFAULT_MSS_V6,
+        Self::for_path(ip, u16::MAX)
+    }
+
+    /// The same, and no more than leaves room for the tag in packets of `mtu` bytes: a host with a
+    /// larger MTU of its own announces an MSS that its peer never comes to (M2.8).
+    pub const fn for_path(ip: IpKind, mtu: u16) -> Self {
+        let (absent, headers) = match ip {
+            IpKind::V4 => (DEFAULT_MSS_V4, IPV4_HEADER_LEN + TCP_HEADER_LEN),
+            IpKind::V6 => (DEFAULT_MSS_V6, IPV6_HEADER_LEN + TCP_HEADER_LEN),
         };
-        Self::Lower { by: MSS_REDUCTION, absent }
+        let most = mtu.saturating_sub(headers as u16 + MSS_REDUCTION);
+        Self::Lower { by: MSS_REDUCTION, absent, most }
     }
 
     pub(super) fn lower(self, value: u16) -> Option<u16> {
         match self {
             Self::Keep => None,
-            Self::Lower { by, .. } => Some(value.saturating_sub(by).max(value.min(MIN_MSS))),
+            Self::Lower { by, most, .. } => {
+                Some(value.saturating_sub(by).min(most).max(value.min(MIN_MSS)))
+            }
         }
     }
 }

@@ -218,6 +218,15 @@ fn mss_is_lowered_or_added() {
         let [high, low] = value.to_be_bytes();
         assert_eq!(lower(&[2, 4, high, low], IpKind::V4).0, Some(expected), "{value}");
     }
+    // A path of 1500 bytes has no room for what a host with larger packets announces.
+    for (value, ip, expected) in
+        [(8960u16, IpKind::V4, 1444), (1460, IpKind::V6, 1424), (1000, IpKind::V4, 984)]
+    {
+        let [high, low] = value.to_be_bytes();
+        let plan = Rewrite::strip(CODES).with_mss(MssRule::for_path(ip, 1500));
+        let rewritten = plan.apply_to(&[2, 4, high, low]).unwrap();
+        assert_eq!(rewritten.changes.mss, MssChange::Lowered(expected), "{value}");
+    }
     // Each of two is lowered: hosts differ in which one they take.
     let plan = Rewrite::strip(CODES).with_mss(MssRule::for_ip(IpKind::V4));
     let twice = plan.apply_to(&[2, 4, 5, 0xB4, 2, 4, 4, 0]).unwrap();
