@@ -30,13 +30,15 @@ pub(super) fn forge(bytes: &mut [u8], dice: &mut Dice) -> bool {
     }
     let Some((tcp, tag)) = tagged(bytes) else { return false };
     let l4 = usize::from(tcp.l4);
-    match dice.below(4) {
+    match dice.below(5) {
         0 if tcp.payload.len > 0 => {
             let at = tcp.payload.start as usize + dice.below(u64::from(tcp.payload.len)) as usize;
             bytes[at] ^= 1 << dice.below(8);
         }
         1 => frame::shift(bytes, dice.within(1, 3000) as u32, 0),
         2 => bytes[l4 + 13] ^= TcpFlags::FIN.0 as u8,
+        // The phase: the last bit of the ExID.
+        3 => bytes[tag - 1] ^= 1,
         _ => bytes[tag + dice.below(12) as usize] ^= 1 << dice.below(8),
     }
     mend(bytes);

@@ -8,13 +8,13 @@
 //! | `world` | who hears what from whom; how a run ends |
 //! | `party` | agent, gateway and KDC: the product's own code, with rings in memory |
 //! | `host`, `pattern` | TCP stacks and programs; what their streams consist of |
+//! | `attacker` | who sees all of the cipher side, and what he sends |
 //! | `network`, `nat`, `isn`, `alter`, `frame` | the path between the stations, and what it does to frames |
 //! | `invariant` | what must hold after every step |
 //! | [`report`] | running many seeds, or one; what is printed |
 
-#![allow(dead_code)]
-
 mod alter;
+mod attacker;
 mod dice;
 mod frame;
 mod host;

@@ -190,6 +190,8 @@ pub(super) struct Plan {
     pub(super) crashes: Vec<(u64, PartyName, u64)>,
     pub(super) kdc_faults: Vec<(u64, KdcFault, u64)>,
     pub(super) attacks: Vec<u64>,
+    /// When the cipher-side wire of which station takes nothing, and for how long.
+    pub(super) blocks: Vec<(u64, usize, u64)>,
 }
 
 impl Plan {
@@ -232,6 +234,7 @@ impl Plan {
             crashes: crashes(seed, features, start, calm_at),
             kdc_faults: kdc_faults(seed, features, start, calm_at),
             attacks: attacks(seed, features, start, calm_at),
+            blocks: blocks(seed, features, start, calm_at),
         }
     }
 
@@ -339,4 +342,15 @@ fn attacks(seed: u64, features: Features, start: u64, calm_at: u64) -> Vec<u64> 
     let mut dice = Dice::new(seed, "attacks");
     let count = if features.has(Feature::Attacks) { dice.within(5, 40) } else { 0 };
     (0..count).map(|_| dice.within(start, calm_at)).collect()
+}
+
+fn blocks(seed: u64, features: Features, start: u64, calm_at: u64) -> Vec<(u64, usize, u64)> {
+    let mut dice = Dice::new(seed, "blocked wire");
+    let count = if features.has(Feature::BlockedWire) { dice.within(1, 3) } else { 0 };
+    (0..count)
+        .map(|_| {
+            let (at, lasts) = moment(&mut dice, start, calm_at);
+            (at, dice.below(2) as usize, lasts.min(SECOND))
+        })
+        .collect()
 }

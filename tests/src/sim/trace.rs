@@ -11,7 +11,7 @@ use siphasher::sip128::{Hasher128, SipHasher24};
 use super::schedule::SECOND;
 
 /// Lines kept for the report of a failure.
-const KEPT: usize = 80;
+const KEPT: usize = 100;
 /// Octets kept of a frame: its headers.
 const HEAD: usize = 128;
 

@@ -171,10 +171,16 @@ impl App {
     /// What became of a client's connection whose socket is in `state`; once.
     pub(super) fn take_fate(&mut self, state: State) -> Option<(usize, Fate)> {
         let Role::Client(number) = self.role else { return None };
-        if self.fate.is_some() || !matches!(state, State::Closed | State::TimeWait) {
+        let whole = self.is_closed && self.inward == Inward::Ended;
+        // In `LastAck` nothing is missing but an acknowledgement that the peer may give no more.
+        let is_over = match state {
+            State::Closed | State::TimeWait => true,
+            State::LastAck => whole,
+            _ => false,
+        };
+        if self.fate.is_some() || !is_over {
             return None;
         }
-        let whole = self.is_closed && self.inward == Inward::Ended;
         let fate = match (whole || self.has_reset, self.was_established) {
             (true, _) => Fate::Complete,
             (false, true) => Fate::Aborted,

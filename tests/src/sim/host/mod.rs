@@ -3,6 +3,7 @@
 
 mod app;
 mod device;
+pub(super) mod raw;
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -86,7 +87,9 @@ impl Host {
             forgotten: Vec::new(),
             isn: IsnShift::default(),
             near_wrap: plan.features.has(Feature::NearWrap),
-            may_lose: !plan.is_benign(),
+            // A crafted client resets once, and that may be lost.
+            may_lose: !plan.is_benign()
+                || (name == "server" && plan.features.has(Feature::RawHost)),
             keeps_alive: dice.chance(500),
             dice,
             down: plan.down,

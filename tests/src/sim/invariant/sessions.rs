@@ -9,6 +9,7 @@ use sekisho_session::{State, Timeouts};
 use super::Finding;
 
 const BAD_TAG: &str = "a bad tag changes no state";
+const FORGED: &str = "a forged segment never passes";
 const OVERDUE: &str = "every session ends within its time";
 
 /// A table is walked once a second, and waits are counted in ticks of 67 ms.
@@ -25,9 +26,13 @@ impl View {
         Self { sessions, counters }
     }
 
-    /// Compares with what is seen after one frame more: if its tag was bad, nothing else may have
-    /// changed but the counts of it.
+    /// Compares with what is seen after one forged frame more: nothing was opened; and if its tag
+    /// was bad, nothing else has changed but the counts of it. True if it was.
     pub(in crate::sim) fn compare(&self, after: &Self) -> Result<bool, Finding> {
+        let opened = |view: &Self| view.counters.tallies.opened_segments;
+        if opened(after) != opened(self) {
+            return Err((FORGED, "the worker opened it".to_owned()));
+        }
         let bad = |view: &Self| {
             [DropReason::BadTag, DropReason::Resegmented]
                 .map(|reason| view.counters.dropped(reason))

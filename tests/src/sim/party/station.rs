@@ -22,7 +22,6 @@ const TURNS: usize = 16;
 
 /// A station.
 pub(in crate::sim) struct Station {
-    pub(in crate::sim) role: Role,
     lanes: Vec<Lane>,
     control: Control,
     services: Vec<Service>,
@@ -65,7 +64,6 @@ impl Station {
             })
             .collect();
         Self {
-            role,
             lanes,
             control: realm.control(plan, role, generator(plan.seed, &name)),
             services,

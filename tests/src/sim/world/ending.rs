@@ -3,6 +3,7 @@
 
 use super::{CLIENT, Event, SERVER, World};
 use crate::sim::host::Fate;
+use crate::sim::host::raw::RawEnd;
 use crate::sim::invariant::Finding;
 use crate::sim::plan::{Connection, Ending, PartyName};
 use crate::sim::schedule::{MILLISECOND, SECOND};
@@ -29,6 +30,10 @@ impl World<'_> {
                 let left = [CLIENT, SERVER].map(|host| self.describe(host));
                 return Err((ENDS, format!("{:?} {left:?}", self.attempts)));
             }
+        }
+        let end = self.raw.as_ref().and_then(|raw| raw.end());
+        if end == Some(RawEnd::Aborted) && self.plan.is_benign() && !self.has_stalled {
+            return Err((SURVIVES, "the crafted host's connection was aborted".to_owned()));
         }
         Ok(())
     }
@@ -81,6 +86,7 @@ impl World<'_> {
     pub(super) fn run_out(&mut self) -> Result<(), Finding> {
         // What hosts still would send is not wanted: they are switched off.
         self.seats.iter_mut().for_each(|seat| seat.host = None);
+        self.raw = None;
         self.ticks = 5 * SECOND;
         let waits = self.timeouts.idle + self.timeouts.setup + self.timeouts.linger;
         let waits = u64::try_from(waits.as_nanos()).unwrap_or(u64::MAX);
@@ -107,7 +113,10 @@ impl World<'_> {
 
     fn is_quiet(&self) -> bool {
         let decided = self.attempts.iter().all(|(_, fate)| fate.is_some());
-        decided && self.seats.iter().flat_map(|seat| &seat.host).all(|host| host.live() == 0)
+        let raw_is_over = self.raw.as_ref().is_none_or(|raw| raw.end().is_some());
+        decided
+            && raw_is_over
+            && self.seats.iter().flat_map(|seat| &seat.host).all(|host| host.live() == 0)
     }
 
     fn is_empty(&self) -> bool {

@@ -17,7 +17,9 @@ use sekisho_port::PortSide;
 use sekisho_session::Timeouts;
 use sekisho_wire::parse_frame;
 
+use super::attacker::Attacker;
 use super::dice::Dice;
+use super::host::raw::Raw;
 use super::host::{Fate, Host};
 use super::invariant::cipher_side::CipherSide;
 use super::invariant::streams::Streams;
@@ -27,8 +29,8 @@ use super::party::kdc::Kdc;
 use super::party::lane::Depot;
 use super::party::setup::{CLIENT_FIRST_PORT, Realm, SERVER_FIRST_PORT, timeouts};
 use super::party::station::Station;
-use super::plan::{Connection, Ending, KdcFault, PartyName, Plan};
-use super::schedule::{MICROSECOND, SECOND, Schedule};
+use super::plan::{Connection, Ending, Feature, KdcFault, PartyName, Plan};
+use super::schedule::{MICROSECOND, MILLISECOND, SECOND, Schedule};
 use super::trace::Trace;
 
 /// The agent, and the gateway, among the stations.
@@ -37,7 +39,11 @@ const GATEWAY: usize = 1;
 /// The client host, and the server host, among the hosts.
 const CLIENT: usize = 0;
 const SERVER: usize = 1;
+/// The crafted client, where frames are told apart by host.
+const RAW: usize = 2;
 
+/// The port of the crafted client.
+const RAW_PORT: u16 = 25_000;
 /// How long a frame takes on a plain link.
 const PLAIN_LINK: u64 = 20 * MICROSECOND;
 /// Stations look at their timers so often when nothing else happens.
@@ -55,6 +61,12 @@ enum Event {
     Control(usize),
     /// A host works.
     Host(usize),
+    /// The crafted host works.
+    Raw,
+    /// The attacker strikes.
+    Strike,
+    /// The cipher-side wire of a station takes nothing, or something again.
+    Block(usize, bool),
     /// The client host opens a connection of the plan.
     Connect(usize),
     /// Octets come to a KDC from the gateway.
@@ -105,6 +117,8 @@ pub(super) struct World<'a> {
     /// When the octets that travel on a connection from a KDC will all have come.
     kdc_streams: Vec<u64>,
     network: Network,
+    attacker: Attacker,
+    raw: Option<Raw>,
     connections: Vec<Connection>,
     /// Attempts made, and the fate of the last.
     attempts: Vec<(u32, Option<Fate>)>,
@@ -128,7 +142,6 @@ pub(super) struct Report {
     pub(super) octets: u64,
     pub(super) sealed: u64,
     pub(super) bad_tags: u64,
-    pub(super) completed: usize,
 }
 
 impl<'a> World<'a> {
@@ -154,10 +167,12 @@ impl<'a> World<'a> {
             depot,
             schedule: Schedule::new(plan.start),
             network: Network::new(plan),
+            attacker: Attacker::new(plan),
+            raw: None,
             connections: plan.connections.clone(),
             attempts: vec![(0, None); plan.connections.len()],
             streams: Streams::default(),
-            cipher_side: CipherSide::default(),
+            cipher_side: CipherSide::new(plan.features.has(Feature::BlockedWire)),
             timeouts: timeouts(plan),
             trace: Trace::new(plan.start),
             dice: Dice::new(plan.seed, "world"),
@@ -185,7 +200,6 @@ impl<'a> World<'a> {
                 Some(Violation { invariant: "frames are conserved", at, what })
             }
         };
-        let complete = |attempt: &&(u32, Option<Fate>)| attempt.1 == Some(Fate::Complete);
         Report {
             violation,
             trace_hash: self.trace.hash(),
@@ -194,7 +208,6 @@ impl<'a> World<'a> {
             octets: self.streams.octets(),
             sealed: self.cipher_side.verified(),
             bad_tags: self.bad_tags,
-            completed: self.attempts.iter().filter(complete).count(),
         }
     }
 
@@ -211,6 +224,19 @@ impl<'a> World<'a> {
             self.schedule.at(at, Event::KdcFault(Some(fault)));
             self.schedule.at(at + lasts, Event::KdcFault(None));
         }
+        for &at in &plan.attacks {
+            self.schedule.at(at, Event::Strike);
+        }
+        for &(at, station, lasts) in &plan.blocks {
+            self.schedule.at(at, Event::Block(station, true));
+            self.schedule.at(at + lasts, Event::Block(station, false));
+        }
+        if plan.features.has(Feature::RawHost) {
+            let local = SocketAddr::new(self.realm.raw_client, RAW_PORT);
+            let remote = SocketAddr::new(self.realm.server, CLIENT_FIRST_PORT);
+            self.raw = Some(Raw::new(plan, (local, remote), &mut self.streams));
+            self.schedule.after(MILLISECOND, Event::Raw);
+        }
         self.schedule.at(plan.calm_at, Event::KdcFault(None));
         self.schedule.after(TICK, Event::Tick);
     }
@@ -222,7 +248,11 @@ impl<'a> World<'a> {
             Event::Arrive { station, side, frame, is_forged } => {
                 self.arrive(station, side, &frame, is_forged)?;
             }
+            Event::Receive { host: RAW, frame } => self.receive_raw(&frame)?,
             Event::Receive { host, frame } => self.receive(host, frame),
+            Event::Raw => self.work_raw(),
+            Event::Strike => self.strike()?,
+            Event::Block(at, blocked) => self.block(at, blocked),
             Event::Turn(station) => self.turn(station)?,
             Event::Control(station) => self.control(station)?,
             Event::Host(host) => self.work(host)?,
@@ -276,6 +306,27 @@ impl<'a> World<'a> {
         fates.into_iter().try_for_each(|(number, fate)| self.decided(number, fate))
     }
 
+    fn receive_raw(&mut self, frame: &[u8]) -> Result<(), Finding> {
+        let now = self.schedule.now();
+        self.trace.frame(now, "raw client", frame);
+        match &mut self.raw {
+            Some(raw) => raw.push(now, frame, &mut self.streams),
+            None => Ok(()),
+        }
+    }
+
+    fn work_raw(&mut self) {
+        let Some(raw) = &mut self.raw else { return };
+        let (frames, next) = raw.poll(self.schedule.now(), &mut self.streams);
+        for frame in frames {
+            let (station, side, is_forged) = (AGENT, PortSide::Plain, false);
+            self.schedule.after(PLAIN_LINK, Event::Arrive { station, side, frame, is_forged });
+        }
+        if let Some(at) = next {
+            self.schedule.at(at, Event::Raw);
+        }
+    }
+
     fn connect(&mut self, number: usize) {
         let connection = self.connections[number];
         let port = match connection.ending {
@@ -302,6 +353,7 @@ impl<'a> World<'a> {
         let to = parse_frame(frame).ok()?.dst;
         match station {
             GATEWAY => (to == self.realm.server).then_some(SERVER),
+            _ if to == self.realm.raw_client => Some(RAW),
             _ => (to == self.realm.client).then_some(CLIENT),
         }
     }

@@ -32,6 +32,9 @@ impl World<'_> {
             return Ok(());
         }
         self.trace.frame(self.schedule.now(), IN[at][side.index()], frame);
+        if side == PortSide::Cipher && !is_forged {
+            self.attacker.see(at, frame);
+        }
         if is_forged {
             return self.arrive_forged(at, side, frame);
         }
@@ -55,6 +58,22 @@ impl World<'_> {
             self.bad_tags += u64::from(before.compare(&after)?);
         }
         Ok(())
+    }
+
+    /// The attacker does something.
+    pub(super) fn strike(&mut self) -> Result<(), Finding> {
+        let Some(strike) = self.attacker.strike(GATEWAY) else { return Ok(()) };
+        self.trace.note(self.schedule.now(), "attacker", format!("forged: {}", strike.is_forged));
+        self.arrive(strike.station, strike.side, &strike.frame, strike.is_forged)
+    }
+
+    /// The cipher-side wire of a station takes nothing, or something again.
+    pub(super) fn block(&mut self, at: usize, blocked: bool) {
+        self.trace.note(self.schedule.now(), CONTROL[at], format!("wire blocked: {blocked}"));
+        if let Some(station) = &self.posts[at].station {
+            station.block(blocked);
+        }
+        self.turn_soon(at);
     }
 
     fn view(&mut self, at: usize) -> Option<View> {
@@ -96,6 +115,9 @@ impl World<'_> {
         let now = self.schedule.now();
         self.trace.frame(now, OUT[at][side.index()], &frame);
         if side == PortSide::Plain {
+            if at == GATEWAY {
+                self.attacker.see_opened(&frame);
+            }
             if let Some(host) = self.host_of(at, &frame) {
                 self.schedule.after(PLAIN_LINK, Event::Receive { host, frame });
             }
