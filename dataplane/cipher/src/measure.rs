@@ -7,6 +7,7 @@ use crate::kernel::{self, Kernel};
 use crate::keys::{KeyContext, TrafficKeys};
 #[cfg(target_arch = "x86_64")]
 use crate::low;
+use crate::segment::Tag;
 
 /// The kernels that this CPU runs, the fastest first.
 #[must_use]
@@ -33,4 +34,14 @@ pub fn bound(segments: u64, len: u16) -> bool {
     #[cfg(not(target_arch = "x86_64"))]
     let done = segments == 0 && len == 0;
     done
+}
+
+/// Whether two tags are equal, found as the kernels find it; to time.
+#[must_use]
+pub fn equal_tags(one: &Tag, other: &Tag) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    let equal = low::equal_tags(one, other);
+    #[cfg(not(target_arch = "x86_64"))]
+    let equal = subtle::ConstantTimeEq::ct_eq(one, other);
+    equal.into()
 }

@@ -7,15 +7,16 @@
 //! The safety argument. Two things are unsafe here. (1) Entering a function compiled for
 //! instructions that the CPU may lack: an [`Available`] is made only where all that its kernel
 //! uses were detected, a [`Context`] only from an [`Available`], and a batch goes to the kernel
-//! that all its contexts name. (2) Loads and stores through pointers: all are in the `lanes` of a
-//! kernel, and each takes a slice that is cut to the accessed length by a check that release
-//! builds keep. Masked octets are not accessed (Intel SDM 15.6.1): a payload may end at a page's
+//! that all its contexts name. (2) Loads and stores through pointers: all are in the `lanes` or the
+//! `blocks` of a kernel, and each takes a slice that is cut to the accessed length by a check that
+//! release builds keep. Masked octets are not accessed (Intel SDM 15.6.1): a payload may end at a page's
 //! end. Everything else, arithmetic on registers included, is safe code.
 //!
 //! Secrets. Contexts are wiped on drop. At the end of a batch all vector registers are cleared.
 //! What the compiler spilt to the stack (states, never whole key schedules) stays there until it
 //! is overwritten: Rust gives no way to wipe it.
 
+mod aesni;
 mod block;
 #[cfg(feature = "measure")]
 mod bound;
@@ -27,7 +28,7 @@ mod vaes512;
 pub(crate) use bound::bound;
 pub(crate) use context::Context;
 
-use subtle::ConstantTimeEq;
+use subtle::{Choice, ConstantTimeEq};
 
 use crate::segment::{Associated, BATCH, BadTag, OpenJob, Payload, SealJob, Sealed, Sums, Tag};
 
@@ -35,6 +36,7 @@ use crate::segment::{Associated, BATCH, BadTag, OpenJob, Payload, SealJob, Seale
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
     Vaes512,
+    AesNi,
 }
 
 /// Proof that the CPU and the operating system run a kernel.
@@ -43,7 +45,7 @@ pub(crate) struct Available(Kind);
 
 impl Available {
     /// Names of the kernels, the fastest first.
-    pub(crate) const NAMES: [&str; 1] = ["vaes512"];
+    pub(crate) const NAMES: [&str; 2] = ["vaes512", "aesni"];
 
     /// Asks the CPU for the kernel of this name.
     pub(crate) fn detect(name: &str) -> Option<Self> {
@@ -59,8 +61,10 @@ impl Available {
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512vl")
             && is_x86_feature_detected!("avx512vnni");
+        let aesni = base && is_x86_feature_detected!("avx");
         match name {
             "vaes512" => vaes512.then_some(Self(Kind::Vaes512)),
+            "aesni" => aesni.then_some(Self(Kind::AesNi)),
             _ => None,
         }
     }
@@ -69,6 +73,7 @@ impl Available {
     pub(crate) fn name(self) -> &'static str {
         match self.0 {
             Kind::Vaes512 => "vaes512",
+            Kind::AesNi => "aesni",
         }
     }
 }
@@ -179,14 +184,20 @@ pub(crate) fn open(mut job: OpenJob<'_>) -> Result<Sums, BadTag> {
 /// Compares tags in constant time; nothing that was decrypted is left behind a wrong one (M3.8).
 #[inline]
 fn verdict(job: &mut OpenJob<'_>, expected: &Sealed) -> Result<Sums, BadTag> {
-    let difference = |at: usize| word(&job.tag, at) ^ word(&expected.tag, at);
-    if bool::from((difference(0) | difference(4) | difference(8)).ct_eq(&0)) {
+    if bool::from(equal_tags(&job.tag, &expected.tag)) {
         Ok(expected.sums)
     } else {
         let dst = usize::from(job.at.dst);
         job.frame[dst..dst + usize::from(job.at.len)].fill(0);
         Err(BadTag { before: expected.sums.before })
     }
+}
+
+/// Whether two tags are equal, in constant time.
+#[inline]
+pub(crate) fn equal_tags(one: &Tag, other: &Tag) -> Choice {
+    let difference = |at: usize| word(one, at) ^ word(other, at);
+    (difference(0) | difference(4) | difference(8)).ct_eq(&0)
 }
 
 /// Four octets of a tag.
@@ -202,6 +213,8 @@ fn run<'a, J: Job<'a>>(jobs: &mut [J], out: &mut [Sealed]) {
     match first.context().kernel().0 {
         // SAFETY: a `Context` exists only where every instruction of its kernel was detected.
         Kind::Vaes512 => unsafe { vaes512::run(jobs, out) },
+        // SAFETY: as above.
+        Kind::AesNi => unsafe { aesni::run(jobs, out) },
     }
 }
 
