@@ -3,7 +3,7 @@
 use crate::markdown::{Rendered, plain};
 use crate::path::is_root;
 use crate::report::Row;
-use crate::{BenchResult, burst, cipher, forward, latency};
+use crate::{BenchResult, burst, cipher, constant_time, forward, latency};
 
 /// The name that stands for all of them.
 pub const ALL: &str = "all";
@@ -22,7 +22,7 @@ pub struct Benchmark {
 }
 
 /// The benchmarks, quick ones first.
-pub const BENCHMARKS: [Benchmark; 4] = [
+pub const BENCHMARKS: [Benchmark; 5] = [
     Benchmark {
         name: "cipher",
         about: "Seal and open with warm keys on one core, frames in cache, the payload 66 octets into its \
@@ -35,6 +35,16 @@ pub const BENCHMARKS: [Benchmark; 4] = [
         needs_root: false,
         run: cipher::run,
         show: cipher::render,
+    },
+    Benchmark {
+        name: "constant-time",
+        about: "Welch's t of the times of two classes of input, 10^7 measurements each in random order, the \
+                largest |t| over several limits to what counts as interrupted; `ratio` above 1 is no \
+                difference found. `control` compares tags octet by octet and leaves at the first that \
+                differs: there a ratio above 1 is a difference found, as there is.",
+        needs_root: false,
+        run: constant_time::run,
+        show: plain,
     },
     Benchmark {
         name: "burst",

@@ -3,7 +3,8 @@
 //!
 //! | module | measures |
 //! |---|---|
-//! | [`cipher`] | seal and open of one segment |
+//! | [`cipher`] | seal and open, every kernel beside its peers |
+//! | [`constant_time`] | whether times depend on secrets |
 //! | [`burst`] | `process_burst` over in-memory ports |
 //! | [`forward`] | TCP through the real chain over veth |
 //! | [`latency`] | connects and first bytes through the real chain |
@@ -14,6 +15,7 @@
 pub mod burst;
 pub mod catalogue;
 pub mod cipher;
+pub mod constant_time;
 pub mod forward;
 pub mod latency;
 pub mod machine;
