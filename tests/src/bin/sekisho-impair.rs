@@ -9,7 +9,7 @@ use sekisho_tests::impair::spec::{Plan, SpecError};
 
 const USAGE: &str = "usage: sekisho-impair [--seed N] [--up SPEC] [--down SPEC] [--both SPEC] \
 [--client-isn N|random] [--server-isn N|random] [--nat] CLIENT_INTERFACE SERVER_INTERFACE
-SPEC: loss, reorder, duplicate, corrupt, forge, split, strip in percent, kinds=5+253, delay, jitter in ms, \
+SPEC: loss, reorder, duplicate, corrupt, forge, mark, split, strip in percent, kinds=5+253, delay, jitter in ms, \
 mtu; joined by commas: loss=0.1,reorder=10
 Lines on standard input: up SPEC, down SPEC or both SPEC replace what was said before.";
 

@@ -21,6 +21,8 @@ pub struct Counts {
     pub corrupted: u64,
     /// Changed, with a checksum made right again.
     pub forged: u64,
+    /// Marked as having met congestion.
+    pub marked: u64,
     /// Segments cut in two.
     pub split: u64,
     /// Segments that lost an option.
@@ -47,6 +49,7 @@ impl Counts {
             ("delayed", self.delayed),
             ("corrupted", self.corrupted),
             ("forged", self.forged),
+            ("marked", self.marked),
             ("split", self.split),
             ("stripped", self.stripped),
             ("too_big", self.too_big),

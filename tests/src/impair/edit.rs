@@ -62,6 +62,27 @@ fn flip(frame: &mut [u8], from: usize, end: usize, random: &mut Random) -> bool 
     }
 }
 
+/// Sets "congestion experienced" in a packet that is ECN-capable; whether it was and had no mark.
+pub(super) fn mark(frame: &mut [u8], view: &FrameView) -> bool {
+    const CONGESTION: u8 = 0b11;
+    let l3 = usize::from(view.l3);
+    if matches!(view.traffic_class & CONGESTION, 0 | CONGESTION) {
+        return false;
+    }
+    let old = get16(frame, l3);
+    match view.ip {
+        IpKind::V4 => {
+            let new = old | u16::from(CONGESTION);
+            let checksum = update_u16(get16(frame, l3 + 10), old, new);
+            put16(frame, l3, new);
+            put16(frame, l3 + 10, checksum);
+        }
+        // Version (4 bits), traffic class (8), flow label.
+        IpKind::V6 => put16(frame, l3, old | u16::from(CONGESTION) << 4),
+    }
+    true
+}
+
 /// Offset in the frame, kind and length of each TCP option that has one.
 pub(super) fn options(frame: &[u8], view: &FrameView) -> Vec<(usize, u8, usize)> {
     let Some(tcp) = view.tcp() else { return Vec::new() };

@@ -127,6 +127,9 @@ impl Lane {
         if spec.forge.hits(random) && edit::forge(frame, view, random) {
             self.counts.forged += 1;
         }
+        if spec.mark.hits(random) && edit::mark(frame, view) {
+            self.counts.marked += 1;
+        }
         if spec.corrupt.hits(random) && edit::corrupt(frame, view, random) {
             self.counts.corrupted += 1;
         }

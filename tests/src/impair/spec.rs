@@ -89,6 +89,8 @@ pub struct Impairment {
     pub corrupt: Rate,
     /// `forge`: one bit of payload is changed and the checksum made right.
     pub forge: Rate,
+    /// `mark`: a packet whose sender understands ECN is told of congestion (RFC 3168).
+    pub mark: Rate,
     /// `split`: a segment with at least two octets of payload is cut in two, as a proxy would.
     pub split: Rate,
     /// `strip`: the options `kinds` of a segment are overwritten with NOP.
@@ -126,6 +128,7 @@ impl Impairment {
             "duplicate" => self.duplicate = value.parse()?,
             "corrupt" => self.corrupt = value.parse()?,
             "forge" => self.forge = value.parse()?,
+            "mark" => self.mark = value.parse()?,
             "split" => self.split = value.parse()?,
             "strip" => self.strip = value.parse()?,
             "kinds" => {

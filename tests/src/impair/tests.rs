@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use sekisho_wire::checksum::{verify_ipv4_header, verify_transport};
+use sekisho_wire::checksum::{ipv4_header, verify_ipv4_header, verify_transport};
 use sekisho_wire::{FrameView, parse_frame};
 
 use super::engine::{Engine, Sending};
@@ -139,6 +139,28 @@ fn corruption_shows_in_the_checksum_and_forgery_does_not() {
                 assert_eq!(frame[..header], was[..header], "{spec}: addresses or ports changed");
             }
         }
+    }
+}
+
+#[test]
+fn only_packets_that_are_ecn_capable_are_marked() {
+    for flow in flows() {
+        let mut engine = Engine::new(plan("mark=100"));
+        let mut frame = segments(&flow, 1).remove(0);
+        assert_eq!(through(&mut engine, &[frame.clone()])[0].1, frame, "not ECN-capable");
+        match flow.src.is_ipv4() {
+            true => {
+                frame[15] |= 2;
+                let checksum = ipv4_header(&frame[14..34]).to_be_bytes();
+                frame[24..26].copy_from_slice(&checksum);
+            }
+            false => frame[15] |= 2 << 4,
+        }
+        let out = through(&mut engine, &[frame.clone()]).remove(0).1;
+        assert_eq!(view(&out).traffic_class & 3, 3);
+        assert!(right(&out));
+        assert_eq!(out[34..], frame[34..]);
+        assert_eq!(engine.counts(Way::Up).marked, 1);
     }
 }
 
