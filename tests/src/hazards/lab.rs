@@ -4,6 +4,7 @@ use crate::lab::LabResult;
 use crate::lab::chain::Chain;
 use crate::lab::config::Setup;
 use crate::lab::guests::invite;
+use crate::lab::impaired::Cable;
 
 /// A kind of chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,12 +19,20 @@ pub enum Lab {
     FailOpen,
     /// Two receive queues and two workers in both boxes.
     TwoQueues,
+    /// An impairment node in every cable of both boxes; key delivery is given time for losses.
+    Impaired,
 }
 
 impl Lab {
     /// All, in the order in which they are run.
-    pub const ALL: [Self; 5] =
-        [Self::Ordinary, Self::Prefer, Self::TwoQueues, Self::Crash, Self::FailOpen];
+    pub const ALL: [Self; 6] = [
+        Self::Ordinary,
+        Self::Prefer,
+        Self::TwoQueues,
+        Self::Impaired,
+        Self::Crash,
+        Self::FailOpen,
+    ];
 
     /// The word for reports and test names.
     pub fn label(self) -> &'static str {
@@ -33,6 +42,7 @@ impl Lab {
             Self::Crash => "crash",
             Self::FailOpen => "fail-open",
             Self::TwoQueues => "two-queues",
+            Self::Impaired => "impaired",
         }
     }
 
@@ -46,6 +56,10 @@ impl Lab {
             }
             Self::FailOpen => setup.fail = "open",
             Self::TwoQueues => setup.plan.queues = 2,
+            Self::Impaired => {
+                setup.plan.impaired = &Cable::ALL;
+                setup.deadline_ms = 30_000;
+            }
         }
         setup
     }

@@ -1,7 +1,7 @@
 //! The rows of docs/hazards.md and the cases that show each. Owns the table only.
 
 use super::Row;
-use super::cases::{attacks, frames, handshake, paths, programs, segments};
+use super::cases::{attacks, frames, handshake, impaired, narrow, paths, programs, segments};
 
 /// All rows, in the order of docs/hazards.md.
 pub const ROWS: &[Row] = &[
@@ -9,13 +9,13 @@ pub const ROWS: &[Row] = &[
         id: 1,
         hazard: "a segment grows beyond the MTU",
         meaningless: None,
-        cases: &[handshake::MSS, handshake::NO_MSS],
+        cases: &[handshake::MSS, handshake::NO_MSS, impaired::FULL_SEGMENTS],
     },
     Row {
         id: 2,
         hazard: "40 option bytes are not enough",
         meaningless: None,
-        cases: &[segments::SACK],
+        cases: &[segments::SACK, impaired::NO_ROOM],
     },
     Row {
         id: 3,
@@ -39,7 +39,7 @@ pub const ROWS: &[Row] = &[
         id: 6,
         hazard: "ICMP names an MTU that ignores the tag",
         meaningless: None,
-        cases: &[paths::TOO_BIG],
+        cases: &[paths::TOO_BIG, narrow::NARROWED],
     },
     Row {
         id: 7,
@@ -70,38 +70,58 @@ pub const ROWS: &[Row] = &[
         id: 12,
         hazard: "streams beyond 4 GiB",
         meaningless: None,
-        cases: &[segments::LONG, paths::BEYOND],
+        cases: &[segments::LONG, paths::BEYOND, impaired::WRAP],
     },
     Row {
         id: 13,
         hazard: "retransmission with other borders, flags, acknowledgement",
         meaningless: None,
-        cases: &[segments::BORDERS],
+        cases: &[segments::BORDERS, impaired::BORDERS],
     },
-    Row { id: 14, hazard: "a path that re-segments", meaningless: None, cases: &[paths::CUT] },
+    Row {
+        id: 14,
+        hazard: "a path that re-segments",
+        meaningless: None,
+        cases: &[paths::CUT, impaired::RESEGMENTED],
+    },
     Row {
         id: 15,
         hazard: "4-tuple reuse, spoofed SYN on a live 4-tuple",
         meaningless: None,
-        cases: &[attacks::SPOOFED, attacks::REUSED],
+        cases: &[attacks::SPOOFED, attacks::REUSED, narrow::REUSED],
     },
-    Row { id: 16, hazard: "SYN retransmitted", meaningless: None, cases: &[handshake::REPEATED] },
+    Row {
+        id: 16,
+        hazard: "SYN retransmitted",
+        meaningless: None,
+        cases: &[handshake::REPEATED, narrow::SYN_AGAIN],
+    },
     Row { id: 17, hazard: "RST and FIN injected", meaningless: None, cases: &[attacks::INJECTED] },
     Row {
         id: 18,
         hazard: "NAT between client and gateway",
         meaningless: None,
-        cases: &[paths::NAT],
+        cases: &[paths::NAT, impaired::NAT],
     },
-    Row { id: 19, hazard: "a firewall rewrites ISNs", meaningless: None, cases: &[paths::SHIFTED] },
+    Row {
+        id: 19,
+        hazard: "a firewall rewrites ISNs",
+        meaningless: None,
+        cases: &[paths::SHIFTED, impaired::ISN],
+    },
     Row { id: 20, hazard: "SYN flood, request flood", meaningless: None, cases: &[attacks::FLOOD] },
     Row { id: 21, hazard: "MPTCP", meaningless: None, cases: &[handshake::MULTIPATH] },
-    Row { id: 22, hazard: "ECN, AccECN, CWR", meaningless: None, cases: &[segments::ECN] },
+    Row {
+        id: 22,
+        hazard: "ECN, AccECN, CWR",
+        meaningless: None,
+        cases: &[segments::ECN, impaired::ECN],
+    },
     Row {
         id: 23,
         hazard: "option stripped in one direction or in mid-flow",
         meaningless: None,
-        cases: &[paths::STRIPPED],
+        cases: &[paths::STRIPPED, impaired::TAGS_STRIPPED, impaired::REQUEST_STRIPPED],
     },
     Row {
         id: 24,
@@ -129,7 +149,7 @@ pub const ROWS: &[Row] = &[
         id: 31,
         hazard: "data offset 20 to 60, no timestamps",
         meaningless: None,
-        cases: &[segments::LAYOUTS],
+        cases: &[segments::LAYOUTS, narrow::BARE],
     },
     Row {
         id: 32,
@@ -141,7 +161,7 @@ pub const ROWS: &[Row] = &[
         id: 33,
         hazard: "TIME_WAIT, half close, late retransmits after FIN",
         meaningless: None,
-        cases: &[segments::LATE],
+        cases: &[segments::LATE, impaired::LATE],
     },
     Row {
         id: 34,

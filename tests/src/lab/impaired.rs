@@ -36,6 +36,10 @@ pub enum Cable {
 }
 
 impl Cable {
+    /// All four, from the clients to the servers.
+    pub const ALL: [Self; 4] =
+        [Self::AgentPlain, Self::AgentCipher, Self::GatewayCipher, Self::GatewayPlain];
+
     /// Whether the port of the box is on the clients' side of the cable.
     pub fn port_is_client_side(self) -> bool {
         matches!(self, Self::AgentCipher | Self::GatewayPlain)

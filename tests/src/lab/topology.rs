@@ -187,9 +187,7 @@ impl Topology {
         };
         cable((self.host(Host::Client1), "eth0"), (&self.office, "client1"), 1)?;
         cable((self.host(Host::Client2), "eth0"), (&self.office, "client2"), 1)?;
-        for cable in
-            [Cable::AgentPlain, Cable::AgentCipher, Cable::GatewayCipher, Cable::GatewayPlain]
-        {
+        for cable in Cable::ALL {
             if self.plan.impaired.contains(&cable) {
                 let node = self.impaired_cable(cable)?;
                 self.impairment_nodes.push((cable, node));

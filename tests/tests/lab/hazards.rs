@@ -27,3 +27,8 @@ fn with_a_killed_gateway() -> LabResult {
 fn with_a_killed_gateway_that_fails_open() -> LabResult {
     check(Lab::FailOpen)
 }
+
+#[test]
+fn on_impaired_paths() -> LabResult {
+    check(Lab::Impaired)
+}

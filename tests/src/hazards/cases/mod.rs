@@ -3,6 +3,8 @@
 pub mod attacks;
 pub mod frames;
 pub mod handshake;
+pub mod impaired;
+pub mod narrow;
 pub mod paths;
 pub mod peer;
 pub mod programs;
