@@ -109,10 +109,10 @@ impl<'a> List<'a> {
 
     fn classify(&self, option: &[u8]) -> Class {
         let kind = option.first().copied().unwrap_or(kind::NOP);
-        let first = !self
-            .items()
-            .iter()
-            .any(|item| item.class != Class::Padding && self.bytes(item).first() == Some(&kind));
+        // One of a length that cannot be is ignored by hosts: the next one of its kind counts.
+        let counts = |item: &&Item| matches!(item.class, Class::Essential | Class::Sack);
+        let first =
+            !self.items().iter().filter(counts).any(|item| self.bytes(item).first() == Some(&kind));
         match (kind, option.len()) {
             (kind::MSS, 4) | (kind::WINDOW_SCALE, 3) if first => Class::Essential,
             (kind::SACK_PERMITTED, 2) | (kind::TIMESTAMPS, 10) if first => Class::Essential,

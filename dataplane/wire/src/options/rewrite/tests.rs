@@ -168,6 +168,19 @@ fn ladder_ends_with_options_unknown_to_us() {
     assert_eq!(meaning(sealed.block.as_bytes()).len(), 2);
 }
 
+/// M2.14: an option of a kind that counts, with a length that none of its kind has, means nothing to hosts.
+#[test]
+fn true_timestamps_outlast_false_ones_before_them() {
+    let false_ones = [kind::TIMESTAMPS, 14, 0, 0, 0, 4, 4, 9, 9, 9, 9, 2, 2, 2];
+    let list = joined(&[&[1, 1], &false_ones, &[2, 2], &TIMESTAMPS[2..], &[1, 1]]);
+    let before = TcpOptionsSummary::walk(&list, &CODES);
+    let sealed = tagged(&list);
+    let after = TcpOptionsSummary::walk(sealed.block.as_bytes(), &CODES);
+    assert!(before.timestamps.is_some());
+    assert_eq!(after.timestamps, before.timestamps);
+    assert_eq!(sealed.changes.unknown_dropped, 1);
+}
+
 /// M2.11, M2.12.
 #[test]
 fn fast_open_and_mptcp_are_removed_with_their_padding() {
