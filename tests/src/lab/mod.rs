@@ -11,7 +11,7 @@
 //! | `site` | the directory of a lab |
 //! | `hosts`, `topology` | who is there, the network, drawn |
 //! | `capture`, `seen` | frames seen, frames read |
-//! | `forge`, `inject` | frames forged, frames sent |
+//! | `forge`, `inject`, `flood` | frames forged, frames sent, at a rate |
 //! | `programs`, `peers`, `streams` | unchanged programs, small TCP peers of our own, long streams |
 //! | `scapy`, `guests` | the independent peer: a process, its places in the lab |
 //! | `config`, `chain` | configuration files, the running processes |
@@ -24,6 +24,7 @@ pub mod capture;
 pub mod chain;
 pub mod claims;
 pub mod config;
+pub mod flood;
 pub mod forge;
 pub mod guests;
 pub mod harness;

@@ -46,6 +46,15 @@ pub fn beside(name: &str) -> LabResult<PathBuf> {
     })
 }
 
+/// KiB of memory that a process has resident.
+pub fn resident_kib(process: u32) -> LabResult<u64> {
+    let path = PathBuf::from(format!("/proc/{process}/status"));
+    let text = std::fs::read_to_string(&path).map_err(LabError::file("read", &path))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse().ok())
+        .ok_or_else(|| LabError::Expectation(format!("{} without VmRSS", path.display())))
+}
+
 /// What a finished command left.
 #[derive(Debug)]
 pub struct Finished {

@@ -5,6 +5,8 @@
 mod baseline;
 mod claims;
 mod failures;
+mod floods;
+mod forged;
 mod hazards;
 mod hostile;
 mod hosts;
