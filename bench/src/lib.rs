@@ -7,6 +7,7 @@
 //! | [`constant_time`] | whether times depend on secrets |
 //! | [`burst`] | `process_burst` over in-memory ports |
 //! | [`forward`] | TCP through the real chain over veth |
+//! | [`flood`] | goodput of established streams while the gateway is flooded |
 //! | [`latency`] | connects and first bytes through the real chain |
 //!
 //! [`catalogue`] lists and runs them, [`timing`] times, [`path`] builds what packets cross,
@@ -16,6 +17,7 @@ pub mod burst;
 pub mod catalogue;
 pub mod cipher;
 pub mod constant_time;
+pub mod flood;
 pub mod forward;
 pub mod latency;
 pub mod machine;
