@@ -78,6 +78,7 @@ enum counter {
 	FRAGMENT,
 	EXTENSION_HEADER,
 	OTHER_DROPPED,
+	HIDDEN_DESTINATION,
 	WRONG_SIDE,
 	ICMP_QUOTE,
 	ICMP_HARD,
@@ -416,6 +417,9 @@ INLINE int foreign4(struct xdp_md *ctx, const struct part *packet, const __u8 *i
 	struct part icmp = *packet;
 	__u64 header = (ip[0] & 0x0f) * 4;
 
+	/* The destination that counts is in the options, and may be a protected one (M2.16). */
+	if (!set->other_pass && header > IPV4_HEADER && may_route_by_source(ctx, packet->at, header))
+		return drop(HIDDEN_DESTINATION);
 	if (ip[9] != PROTO_ICMP || ((__u32)ip[6] << 8 | ip[7]) & IPV4_FRAGMENT_OFFSET)
 		return to_peer(TO_PEER);
 	icmp.at += header;
@@ -426,9 +430,12 @@ INLINE int foreign4(struct xdp_md *ctx, const struct part *packet, const __u8 *i
 
 INLINE int foreign6(struct xdp_md *ctx, const struct part *packet, const struct settings *set)
 {
-	__u64 walk = walk_extensions(ctx, packet->at, packet->len, 1);
+	__u64 through = set->other_pass ? THROUGH : THROUGH_UNROUTED;
+	__u64 walk = walk_extensions(ctx, packet->at, packet->len, through);
 	struct part icmp = *packet;
 
+	if (!set->other_pass && WALK_REASON(walk) == EXTENSION_HEADER)
+		return drop(HIDDEN_DESTINATION);
 	if (WALK_REASON(walk) == EXTENSION_HEADER || WALK_REASON(walk) == TRUNCATED)
 		return set->plain ? drop(WALK_REASON(walk)) : to_peer(TO_PEER);
 	if (WALK_REASON(walk) != TO_PEER || WALK_NEXT(walk) != PROTO_ICMPV6)

@@ -59,9 +59,13 @@ INLINE int is_extension(__u64 next)
 
 /*
  * Steps over the extension headers of the IPv6 packet at `at`. A reason is one to drop a protected
- * address's packet. With `through` only what has no transport header or no end is such a reason:
- * addresses that nothing protects may use the others.
+ * address's packet. With THROUGH only what has no transport header or no end is such a reason:
+ * addresses that nothing protects may use the others. With THROUGH_UNROUTED so is a routing header
+ * with segments left.
  */
+#define THROUGH 1
+#define THROUGH_UNROUTED 2
+
 ONCE __u64 walk_extensions(struct xdp_md *ctx, __u64 at, __u64 len, __u64 through)
 {
 	struct part packet = part_of(ctx, at, len);
@@ -81,7 +85,7 @@ ONCE __u64 walk_extensions(struct xdp_md *ctx, __u64 at, __u64 len, __u64 throug
 		if (!extension)
 			return WALKED(TRUNCATED, 0, 0);
 		/* Segments left: the address that counts is not in the header. */
-		if (!through && next == PROTO_ROUTING && extension[3] != 0)
+		if (through != THROUGH && next == PROTO_ROUTING && extension[3] != 0)
 			return WALKED(EXTENSION_HEADER, 0, 0);
 		if (next == PROTO_FRAGMENT &&
 		    ((__u32)extension[2] << 8 | extension[3]) & IPV6_FRAGMENT_OFFSET)
@@ -96,4 +100,29 @@ ONCE __u64 walk_extensions(struct xdp_md *ctx, __u64 at, __u64 len, __u64 throug
 						next == PROTO_SHIM6)))
 		return WALKED(EXTENSION_HEADER, 0, 0);
 	return offset > len ? WALKED(TRUNCATED, 0, 0) : WALKED(TO_PEER, next, offset);
+}
+
+#define IPV4_LOOSE_SOURCE_ROUTE 131
+#define IPV4_STRICT_SOURCE_ROUTE 137
+#define IPV4_MAX_HEADER 60
+
+/*
+ * Whether the options of the IPv4 packet at `at` may route by source. They are searched octet by
+ * octet instead of walked, which the verifier takes in a few hundred steps; an octet of another
+ * option that looks so costs that packet.
+ */
+ONCE int may_route_by_source(struct xdp_md *ctx, __u64 at, __u64 header)
+{
+	/* The mask changes no offset that there is; the verifier wants to see it. */
+	const __u8 *octet = (const __u8 *)(long)ctx->data + (at & MAX_OFFSET) + IPV4_HEADER;
+	const void *end = (const void *)(long)ctx->data_end;
+
+	for (__u64 offset = IPV4_HEADER; offset < IPV4_MAX_HEADER; offset++, octet++) {
+		if (offset >= header)
+			return 0;
+		if ((const void *)(octet + 1) > end || *octet == IPV4_LOOSE_SOURCE_ROUTE ||
+		    *octet == IPV4_STRICT_SOURCE_ROUTE)
+			return 1;
+	}
+	return 0;
 }

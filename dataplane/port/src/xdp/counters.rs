@@ -44,6 +44,7 @@ xdp_counters! {
     Fragment "fragment" "Dropped: IP fragment of a protected address."
     ExtensionHeader "extension_header" "Dropped: IPv6 extension headers that cannot be walked, of a protected address or, from the plain side, of any."
     OtherDropped "other_dropped" "Dropped: another protocol of a protected address, as `other = drop` says."
+    HiddenDestination "hidden_destination" "Dropped: routed by source, or by IPv6 extension headers that cannot be walked, to what may be a protected address, under `other = drop`."
     WrongSide "wrong_side" "Dropped: a protected service's segment came in by its clients' side."
     IcmpQuote "icmp_quote" "Dropped: an ICMP error or redirect from the plain side, of which it cannot be told that it quotes no protected TCP, or where to cut it."
     IcmpHard "icmp_hard" "Dropped: an ICMP redirect or other error from the cipher side, of which no protected TCP has a use, or of which it cannot be told what it quotes."

@@ -1,6 +1,7 @@
 //! The XDP program, one rule at a time, by BPF_PROG_TEST_RUN: no device is needed, root is.
 
 mod frames;
+mod hidden;
 mod icmp;
 
 use std::os::fd::OwnedFd;
