@@ -193,6 +193,20 @@ impl Requester {
         }
     }
 
+    /// Begins anew under the same keys, with other KDCs or another transport. Exchanges and outputs
+    /// are forgotten without a [`RequesterOutput::Done`].
+    pub fn reconfigure(&mut self, mut config: RequesterConfig) {
+        config.servers = config.servers.clamp(1, MAX_SERVERS);
+        self.health = Health::new(config.servers, config.first_backoff, config.max_backoff);
+        self.readers = (0..config.servers).map(|_| FrameReader::default()).collect();
+        self.config = config;
+        self.exchanges.clear();
+        self.by_hash.clear();
+        self.timers.clear();
+        self.output.clear();
+        self.counters = RequesterCounters::default();
+    }
+
     /// Begins an exchange: `message` is a KEY-REQUEST, `exchange` a number of the caller's choice
     /// that no exchange in flight has. It always ends in one [`RequesterOutput::Done`].
     pub fn start(&mut self, exchange: u64, message: &[u8], now: u64) {

@@ -168,6 +168,21 @@ fn a_single_silent_kdc_is_asked_at_150_ms_doubling_until_the_deadline() {
 }
 
 #[test]
+fn a_requester_asks_other_kdcs_under_the_same_keys() {
+    let mut w = World::new(KdcTransport::Udp, &[Kdc::Silent]);
+    w.start(1);
+    w.kdcs = vec![Kdc::Silent, Kdc::Answers(3)];
+    w.requester.reconfigure(RequesterConfig::new(2, KdcTransport::Udp));
+    w.run(5_000);
+    assert!(w.done.is_empty(), "what was under way is forgotten");
+    w.start(1);
+    w.run(1_000);
+    let (exchange, _, kdc, result) = w.only();
+    assert_eq!((*exchange, *kdc), (1, Some(1)));
+    assert!(result.is_ok(), "the reply verifies under the key from before");
+}
+
+#[test]
 fn the_second_kdc_takes_over_and_the_first_is_taken_back() {
     let mut w = World::new(KdcTransport::Udp, &[Kdc::Silent, Kdc::Answers(2)]);
     for exchange in 0..2 {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use sekisho_cipher::{EpochKeys, TrafficKeys};
 use sekisho_dataplane::Command;
-use sekisho_kdc_client::requester::{Requester, RequesterOutput};
+use sekisho_kdc_client::requester::{Requester, RequesterConfig, RequesterOutput};
 use sekisho_kdc_client::schedule::TrafficKeyBytes;
 use sekisho_kdc_client::{
     GatewayDelivery, GatewayOutput, KdcFailure, RefuseCode, SessionRef, TrafficSecrets,
@@ -59,9 +59,10 @@ impl GatewayEnd {
         Self { delivery, requester, release_syn, outcomes, now: 0 }
     }
 
-    /// From now on ask other KDCs. Requests under way are begun anew by the clients' resends.
-    pub fn replace_requester(&mut self, requester: Requester, kdcs: usize) {
-        self.requester = requester;
+    /// From now on ask other KDCs, under the key that key delivery has. Requests under way are begun
+    /// anew by the clients' resends.
+    pub fn replace_kdcs(&mut self, config: RequesterConfig, kdcs: usize) {
+        self.requester.reconfigure(config);
         self.outcomes.sent = vec![0; kdcs];
         self.delivery.abandon_exchanges(self.now);
     }

@@ -120,32 +120,31 @@ pub(super) fn worker_specs(
 /// Key delivery and KDC requests of a gateway.
 pub(super) fn gateway_end(config: &GatewayConfig) -> Result<GatewayEnd, StartError> {
     let node = &config.node;
+    // Read once: key delivery and KDC requests must not use two keys.
+    let key = device_key(&node.device)?;
+    let requester = Requester::new(requester(&config.kdc), key.role_keys(KeyRole::Gateway));
     let delivery = GatewayDeliveryConfig {
         id: device_id(&node.device.id)?,
-        key: device_key(&node.device)?,
+        key,
         key_version: node.device.key_version,
         names: Vec::new(),
         deadline: nanoseconds(node.delivery.deadline),
         limits: GatewayLimits::default(),
     };
-    let requester = requester(&node.device, &config.kdc)?;
     let release_syn = node.delivery.hold == Hold::Vouched;
     let delivery = GatewayDelivery::new(delivery, Box::new(seeded_rng()?));
     Ok(GatewayEnd::new(delivery, requester, release_syn, config.kdc.servers.len()))
 }
 
-/// Requests to the KDCs of `access`, under the gateway's key.
-pub(super) fn requester(
-    device: &DeviceConfig,
-    access: &KdcAccess,
-) -> Result<Requester, StartError> {
+/// How the KDCs of `access` are asked.
+pub(super) fn requester(access: &KdcAccess) -> RequesterConfig {
     let transport = match access.transport {
         sekisho_config::KdcTransport::Udp => KdcTransport::Udp,
         sekisho_config::KdcTransport::Tcp => KdcTransport::Tcp,
     };
     let mut config = RequesterConfig::new(access.servers.len(), transport);
     config.deadline = nanoseconds(access.timeout);
-    Ok(Requester::new(config, device_key(device)?.role_keys(KeyRole::Gateway)))
+    config
 }
 
 /// Key delivery of a client agent.

@@ -48,11 +48,8 @@ impl Node {
                 self.publish_services();
             }
             Change::KdcAccess(access) => {
-                let device = self.config.node().map(|node| node.device.clone());
-                if let (Some(gateway), Some(device)) = (self.control.gateway_mut(), device) {
-                    let requester =
-                        assemble::requester(&device, access).map_err(|error| error.to_string())?;
-                    gateway.replace_requester(requester, access.servers.len());
+                if let Some(gateway) = self.control.gateway_mut() {
+                    gateway.replace_kdcs(assemble::requester(access), access.servers.len());
                     self.kdc = KdcLinks::new(access);
                 }
             }
