@@ -213,10 +213,16 @@ impl Node {
     /// The first request drains; a second one ends at once.
     fn begin_stop(&mut self, now: u64) {
         let until = match self.phase {
-            Phase::Running => now + DRAIN.as_nanos() as u64,
-            Phase::Draining { .. } => now,
+            Phase::Running => {
+                let wait = DRAIN.as_secs();
+                tracing::info!("stopping: no new sessions, {wait} s for those there are");
+                now + DRAIN.as_nanos() as u64
+            }
+            Phase::Draining { .. } => {
+                tracing::info!("stopping at once: asked a second time");
+                now
+            }
         };
-        tracing::info!("stopping: no new sessions, {} s for those there are", DRAIN.as_secs());
         self.phase = Phase::Draining { until };
         self.backlog.push_to_all(|| Command::Drain);
     }

@@ -20,8 +20,9 @@ impl Node {
         let mut total = WorkerSnapshot::default();
         workers.iter().for_each(|worker| total.add(worker));
         let outcomes = self.control.outcomes();
+        let kdc_servers = self.kdc_servers();
         StatusSnapshot {
-            process: self.process(),
+            process: self.process(&kdc_servers),
             ports: PortSide::BOTH.iter().map(|side| self.port(*side, &total)).collect(),
             workers: workers
                 .iter()
@@ -38,12 +39,12 @@ impl Node {
             deliveries: counted::deliveries(outcomes),
             delivery_latency: outcomes.latency.clone(),
             kdc_requests: counted::kdc_requests(&self.control.kdc_outcomes()),
-            kdc_servers: self.kdc_servers(),
+            kdc_servers,
             registry: None,
         }
     }
 
-    fn process(&self) -> ProcessStatus {
+    fn process(&self, kdcs: &[KdcServerStatus]) -> ProcessStatus {
         let now = self.clock.now().0;
         let node = self.config.node();
         ProcessStatus {
@@ -60,14 +61,14 @@ impl Node {
                 Phase::Running => ProcessState::Running,
                 Phase::Draining { .. } => ProcessState::Draining,
             },
-            problems: self.problems(),
+            problems: self.problems(kdcs),
             cipher: sekisho_cipher::kernel_name().into(),
             reloads_applied: self.reloads.applied,
             reloads_refused: self.reloads.refused,
         }
     }
 
-    fn problems(&self) -> Vec<String> {
+    fn problems(&self, kdcs: &[KdcServerStatus]) -> Vec<String> {
         let mut problems = Vec::new();
         for side in PortSide::BOTH {
             let (name, health) = (&self.ports.report(side).interface, &self.health[side.index()]);
@@ -81,8 +82,7 @@ impl Node {
         if let Some(error) = &self.reloads.last_error {
             problems.push(format!("the last reload was refused: {error}"));
         }
-        let servers = self.kdc_servers();
-        if !servers.is_empty() && servers.iter().all(|server| server.answering == Some(false)) {
+        if !kdcs.is_empty() && kdcs.iter().all(|server| server.answering == Some(false)) {
             problems.push("no KDC answers: new sessions are refused".to_owned());
         }
         problems
