@@ -4,7 +4,7 @@
 use crossbeam::channel::Sender;
 use sekisho_cipher::EpochKeys;
 use sekisho_port::{PacketIo, PortSide};
-use sekisho_session::{Direction, FlowKey, Input, Outcome, SessionId, State, Time};
+use sekisho_session::{Direction, FlowKey, Input, Outcome, Session, SessionId, State, Time};
 use sekisho_wire::SeqNum;
 use sekisho_wire::TcpFlags;
 use sekisho_wire::build::TcpSegment;
@@ -13,11 +13,11 @@ use crate::buffer::FrameBuf;
 use crate::command::Command;
 use crate::drop_reason::DropReason;
 use crate::end::settle_released;
-use crate::event::{CloseCause, SessionPage, SessionRow};
+use crate::event::{CloseCause, PathTrouble, SessionPage, SessionRow};
 use crate::hold::HoldKind;
 use crate::role::Role;
 use crate::worker::Worker;
-use crate::{answer, notes, teardown};
+use crate::{answer, notes, open, teardown};
 
 /// Slots looked at for one page of sessions: bounds what a listing costs a turn.
 const PAGE_SLOTS: u32 = 4096;
@@ -174,9 +174,22 @@ fn list(
             sealed_segments: session.usage().segments(),
             offsets: Direction::BOTH.map(|direction| session.half(direction).high()),
             bad_tags: session.bad_tags(),
+            trouble: trouble(worker.config.role, session),
             waited: session.waited(now),
         });
     }
     // Control may have given up waiting; then the page is nobody's.
     let _ = reply.try_send(SessionPage { worker: worker.config.index, rows, next });
+}
+
+/// What is likely to be wrong with a session's path.
+fn trouble(role: Role, session: &Session) -> Option<PathTrouble> {
+    let opened = role.direction(PortSide::Cipher);
+    if open::is_resegmented(session, opened) {
+        return Some(PathTrouble::Resegmented);
+    }
+    let half = |direction| session.half(direction);
+    let one_way = half(Direction::ClientToServer).high() > 0
+        && half(Direction::ServerToClient).origin().is_none();
+    one_way.then_some(PathTrouble::Asymmetric)
 }

@@ -114,9 +114,11 @@ tallies! {
     sessions_closed,
     /// Sessions of `prefer` services that began in clear.
     sessions_clear,
+    /// First segments of clients that came without the server's SYN-ACK: asymmetric routing.
+    asymmetric,
     /// Frames passed in clear by policy (`off`, or `prefer` without request).
     passed_clear,
-    /// SYNs answered with a RST.
+    /// SYNs that were refused, and ACKs of forgotten connections, answered with a RST.
     refused,
     /// Events handed to control.
     events,

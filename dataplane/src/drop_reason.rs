@@ -119,6 +119,8 @@ drop_reasons! {
     AcceptMismatch = "accept_mismatch",
     /// SYN-ACK that acknowledges another ISN.
     AckMismatch = "ack_mismatch",
+    /// A server's ACK for a connection that its client no longer knows: answered by a RST.
+    HalfOpen = "half_open",
     /// A second SYN-ACK with another ISN: the origin of offsets stays.
     IsnChanged = "isn_changed",
     /// New sessions are not taken: the worker drains.

@@ -132,6 +132,16 @@ close_causes! {
     Stopped = "stopped",
 }
 
+/// What the segments of a session say about the path between the boxes or behind them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PathTrouble {
+    /// Tags fail from the first octet on: something cuts or joins segments (hazard 14).
+    Resegmented,
+    /// The client's data come, and no SYN-ACK went by: the other direction runs elsewhere
+    /// (hazard 27).
+    Asymmetric,
+}
+
 /// A session as `sekisho sessions` shows it. No key and no payload.
 #[derive(Clone, Debug)]
 pub struct SessionRow {
@@ -159,8 +169,10 @@ pub struct SessionRow {
     pub sealed_segments: u64,
     /// End of the stream so far by direction (client → server first), FIN counted as one.
     pub offsets: [u64; 2],
-    /// Tags that did not verify; with nothing verified they point at a path that re-segments.
+    /// Tags that did not verify.
     pub bad_tags: u16,
+    /// What is likely to be wrong with its path.
+    pub trouble: Option<PathTrouble>,
     /// How long it has been opening, idle or draining.
     pub waited: Duration,
 }

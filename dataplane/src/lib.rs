@@ -63,7 +63,7 @@ pub use command::Command;
 pub use config::{Refusal, RxChecksum, WorkerConfig};
 pub use counters::{WorkerCounters, WorkerSnapshot};
 pub use drop_reason::DropReason;
-pub use event::{CloseCause, Event, SessionPage, SessionRow};
+pub use event::{CloseCause, Event, PathTrouble, SessionPage, SessionRow};
 pub use exchange::{ExchangePort, exchange};
 pub use rings::{ControlEnd, WorkerEnd, rings};
 pub use role::Role;

@@ -2,7 +2,7 @@
 //! one that has verified. Owns the owner's eight bits of a session.
 
 use sekisho_cipher::SegmentFlags;
-use sekisho_session::{Input, Outcome, Session, SessionId, State, Time};
+use sekisho_session::{Direction, Input, Outcome, Session, SessionId, State, Time};
 
 use crate::event::{CloseCause, Event};
 use crate::packet::Passage;
@@ -52,9 +52,18 @@ pub(crate) fn trusted(worker: &mut Worker, passage: &Passage<'_>) {
 /// A segment from the plain side that was sealed.
 #[inline]
 pub(crate) fn sealed(worker: &mut Worker, passage: &Passage<'_>, (offset, len, flags): Stretch) {
-    if let Some(session) = worker.table.get_mut(passage.id) {
-        session.half_mut(passage.segment.direction).advance(offset, len, flags);
-        learn(session, passage);
+    let Some(session) = worker.table.get_mut(passage.id) else {
+        return;
+    };
+    let direction = passage.segment.direction;
+    session.half_mut(direction).advance(offset, len, flags);
+    learn(session, passage);
+    // The server's direction runs elsewhere, and nothing of it will be ciphered (hazard 27).
+    let one_way = offset == 0
+        && direction == Direction::ClientToServer
+        && session.half(Direction::ServerToClient).origin().is_none();
+    if one_way {
+        worker.counters.tallies().asymmetric.add(1);
     }
 }
 

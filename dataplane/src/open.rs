@@ -2,7 +2,7 @@
 //! segment that does not verify changes nothing but its own counters (hazard 35).
 
 use sekisho_cipher::{Associated, BadTag, Payload, Sums};
-use sekisho_session::{Direction, SessionId, State};
+use sekisho_session::{Direction, Session, SessionId, State};
 use sekisho_wire::options::TAG_OPTION_LEN;
 use sekisho_wire::tcp::TCP_HEADER_LEN;
 use sekisho_wire::{Rewrite, SekishoOption, TagOption, apply_options};
@@ -69,12 +69,16 @@ fn count(worker: &mut Worker, segment: &Segment, id: SessionId) -> DropReason {
         return DropReason::BadTag;
     };
     session.count_bad_tag();
-    let nothing_verified = session.half(segment.direction).high() == 0;
-    if nothing_verified && session.bad_tags() >= RESEGMENTED {
+    if is_resegmented(session, segment.direction) {
         DropReason::Resegmented
     } else {
         DropReason::BadTag
     }
+}
+
+/// Whether all tags of a direction have failed so far, and enough of them to name the cause.
+pub(crate) fn is_resegmented(session: &Session, direction: Direction) -> bool {
+    session.half(direction).high() == 0 && session.bad_tags() >= RESEGMENTED
 }
 
 fn has_keys(worker: &Worker, id: SessionId) -> bool {

@@ -3,7 +3,7 @@
 //! pass.
 
 use sekisho_cipher::{Associated, Payload, SegmentFlags};
-use sekisho_session::{Charge, Direction, OffsetError, Placement, RST_ANSWER_OFFSET};
+use sekisho_session::{Charge, Direction, OffsetError, Placement, RST_ANSWER_OFFSET, Session};
 use sekisho_wire::edit::write_tag;
 use sekisho_wire::options::TAG_OPTION_LEN;
 use sekisho_wire::tcp::{MAX_OPTIONS_LEN, TCP_HEADER_LEN};
@@ -15,7 +15,7 @@ use crate::packet::{Job, Options, Passage, Work};
 use crate::rewrite::{self, Checksum};
 use crate::verdict::Verdict;
 use crate::worker::Worker;
-use crate::{notes, teardown};
+use crate::{answer, notes, teardown};
 
 /// The phase of the one epoch there is until rekey exists.
 pub(crate) const PHASE: u8 = 0;
@@ -40,8 +40,13 @@ pub(crate) fn decide(
         return Err(DropReason::Unsynchronised);
     }
     if segment.is_pure_ack() {
-        let ours = segment.options.ours_span.is_some();
-        return if ours { Err(DropReason::OptionMisplaced) } else { Ok(Work::Ack(id)) };
+        if segment.options.ours_span.is_some() {
+            return Err(DropReason::OptionMisplaced);
+        }
+        if from_server && is_half_open(session, segment) {
+            return Ok(answer_half_open(passage).into());
+        }
+        return Ok(Work::Ack(id));
     }
     let (len, flags) = content(segment);
     match half.offset_to_seal(segment.tcp.seq, len, flags).map_err(offset_reason)? {
@@ -82,6 +87,23 @@ fn answer_to_syn(
     }
     // A payload on it, which some stacks send as a diagnosis, has no offset: it is left behind.
     prepare(worker, passage, job, (RST_ANSWER_OFFSET, 0))
+}
+
+/// The server answers the SYN by an ACK of something else: it has a connection of this tuple still
+/// that its client no longer knows (M7.23).
+fn is_half_open(session: &Session, segment: &Segment) -> bool {
+    session.half(Direction::ServerToClient).origin().is_none()
+        && segment.tcp.ack != session.client_isn().advance(1)
+}
+
+/// What the client would answer (RFC 9293, 3.10.7.3). Its own RST could not be sealed: it lies in no
+/// stream that there is.
+fn answer_half_open(passage: Passage<'_>) -> Verdict {
+    if answer::turn_into_reset(passage.frame, &passage.segment.view) {
+        Verdict::Answer(DropReason::HalfOpen)
+    } else {
+        Verdict::Drop(DropReason::HalfOpen)
+    }
 }
 
 /// The job of sealing the first `len` octets of the payload in place, with what it takes to put the

@@ -12,6 +12,7 @@ mod harness;
 mod layouts;
 mod mangled;
 mod network_errors;
+mod paths;
 mod policy;
 mod quotation;
 mod segments;

@@ -6,7 +6,7 @@ use sekisho_wire::{SekishoOption, TcpFlags, checksum, parse_frame};
 
 use super::harness::*;
 use super::segments::*;
-use crate::{DropReason, RxChecksum, SessionRow};
+use crate::{DropReason, PathTrouble, RxChecksum, SessionRow};
 
 /// What a forged segment must not move (hazard 35): all but its own counter.
 fn standing(rows: &[SessionRow]) -> Vec<(Vec<u64>, String)> {
@@ -135,6 +135,10 @@ fn hazard_14_a_path_that_joins_segments_is_named() {
     }
     assert_eq!(pair.gateway.dropped(DropReason::BadTag), 3);
     assert_eq!(pair.gateway.dropped(DropReason::Resegmented), 3);
+    // The listing names it as well, until something verifies.
+    assert_eq!(pair.gateway.sessions()[0].trouble, Some(PathTrouble::Resegmented));
+    assert_eq!(pair.up(&pair.client_data(0, 0, b"whole")).len(), 1);
+    assert_eq!(pair.gateway.sessions()[0].trouble, None);
     pair.finish();
 }
 

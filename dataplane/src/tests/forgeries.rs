@@ -274,7 +274,7 @@ impl Field {
     fn rows(&mut self) -> String {
         let standing = |rows: Vec<SessionRow>| {
             rows.into_iter()
-                .map(|row| format!("{:?}\n", SessionRow { bad_tags: 0, ..row }))
+                .map(|row| format!("{:?}\n", SessionRow { bad_tags: 0, trouble: None, ..row }))
                 .collect::<String>()
         };
         standing(self.pair.agent.sessions()) + &standing(self.pair.gateway.sessions())

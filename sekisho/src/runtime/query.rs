@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crossbeam::channel::{Receiver, Sender, bounded};
-use sekisho_dataplane::SessionPage;
+use sekisho_dataplane::{PathTrouble, SessionPage};
 use sekisho_port::Doorbell;
 
 use crate::admin::{StatusSource, Unanswered};
@@ -90,9 +90,15 @@ fn row(session: &sekisho_dataplane::SessionRow) -> SessionRow {
 }
 
 fn note(session: &sekisho_dataplane::SessionRow) -> &'static str {
-    match (session.candidate, session.bad_tags) {
-        (true, _) => "candidate: another session of these addresses is live",
-        (false, 0) => "",
-        (false, _) => "segments with a bad tag: forged, or a path that re-segments",
+    match (session.candidate, session.trouble, session.bad_tags) {
+        (true, ..) => "candidate: another session of these addresses is live",
+        (false, Some(PathTrouble::Resegmented), _) => {
+            "resegmented: the path cuts or joins segments; it cannot be ciphered through"
+        }
+        (false, Some(PathTrouble::Asymmetric), _) => {
+            "asymmetric: no SYN-ACK came by; the server's direction takes another way"
+        }
+        (false, None, 0) => "",
+        (false, None, _) => "segments with a bad tag: forged, or altered on the path",
     }
 }
