@@ -210,6 +210,7 @@ fn node_settings(role: Role, node: &NodeConfig, into: &mut Vec<(&'static str, St
         ("ports.rx_checksum", format!("{},{}", ports.rx_checksum_cipher, ports.rx_checksum_plain)),
         ("workers.count", workers.count.to_string()),
         ("workers.poll", workers.poll.to_string()),
+        ("workers.cipher", workers.cipher.to_string()),
         ("workers.cores", if cores.is_empty() { "unpinned".to_owned() } else { cores }),
         ("workers.frames", workers.frames.to_string()),
         ("workers.ring", workers.ring.to_string()),

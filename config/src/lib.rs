@@ -23,8 +23,8 @@ pub use names::{DeviceName, NameError, ServicePattern};
 pub use net::{IpPrefix, PortSet, PrefixError};
 pub use reference::reference_markdown;
 pub use types::{
-    AdminConfig, ClientConfig, Config, DeliveryConfig, DeviceConfig, FailMode, GatewayConfig, Hold,
-    KdcAccess, KdcConfig, KdcGateway, KdcPermit, KdcTransport, LogConfig, LogLevel, MetricsConfig,
-    NodeConfig, OptionsConfig, OtherConfig, OtherTraffic, PinConfig, Policy, PollMode, PortsConfig,
-    Role, RxChecksum, ServiceConfig, WorkersConfig, XdpMode,
+    AdminConfig, CipherKernel, ClientConfig, Config, DeliveryConfig, DeviceConfig, FailMode,
+    GatewayConfig, Hold, KdcAccess, KdcConfig, KdcGateway, KdcPermit, KdcTransport, LogConfig,
+    LogLevel, MetricsConfig, NodeConfig, OptionsConfig, OtherConfig, OtherTraffic, PinConfig,
+    Policy, PollMode, PortsConfig, Role, RxChecksum, ServiceConfig, WorkersConfig, XdpMode,
 };

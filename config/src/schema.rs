@@ -1,8 +1,8 @@
 //! The sections and keys of each file: the one table behind unknown-key errors, defaults, ranges and the reference.
 
 use crate::types::{
-    FailMode, Hold, KdcTransport, LogLevel, OtherTraffic, Policy, PollMode, Role, RxChecksum,
-    XdpMode,
+    CipherKernel, FailMode, Hold, KdcTransport, LogLevel, OtherTraffic, Policy, PollMode, Role,
+    RxChecksum, XdpMode,
 };
 
 /// A section of the file.
@@ -189,6 +189,12 @@ pub(crate) static SECTIONS: &[Section] = &[
                 Words(PollMode::WORDS),
                 Value("adaptive"),
                 "`busy` never sleeps; `adaptive` spins, then sleeps.",
+            ),
+            fixed(
+                "cipher",
+                Words(CipherKernel::WORDS),
+                Value("auto"),
+                "What seals and opens; `auto` is the fastest that the CPU runs. One that it cannot run is refused at start. The environment's `SEKISHO_CIPHER` goes before it.",
             ),
             fixed(
                 "cores",

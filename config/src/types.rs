@@ -83,6 +83,21 @@ words! {
     }
 }
 words! {
+    /// The implementation that seals and opens.
+    CipherKernel {
+        /// The fastest that the CPU runs.
+        Auto = "auto",
+        /// VAES and VPCLMULQDQ on 512 bits.
+        Vaes512 = "vaes512",
+        /// VAES and VPCLMULQDQ on 256 bits.
+        Vaes256 = "vaes256",
+        /// AES-NI and PCLMULQDQ.
+        Aesni = "aesni",
+        /// Plain and slow, on every CPU.
+        Portable = "portable",
+    }
+}
+words! {
     /// What becomes of a connection to a service that asks for no cipher.
     Policy {
         /// Refused.
@@ -279,6 +294,8 @@ pub struct WorkersConfig {
     pub count: u16,
     /// How they wait.
     pub poll: PollMode,
+    /// What they seal and open with; the environment's `SEKISHO_CIPHER` goes before it.
+    pub cipher: CipherKernel,
     /// The core of each worker, one per worker and all different; empty = not pinned by the file.
     pub cores: Vec<u16>,
     /// Frames of each worker; at least twice `ring`.

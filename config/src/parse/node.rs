@@ -9,9 +9,9 @@ use crate::net::{Endpoint, IpPrefix, PortSet, parse_port_range};
 use crate::read::{Item, Notes, Table, integer_within, text_of, word_within, wrong_type};
 use crate::schema::RX_CHECKSUM_WORDS;
 use crate::types::{
-    ClientConfig, DeliveryConfig, DeviceConfig, FailMode, GatewayConfig, Hold, KdcAccess,
-    KdcTransport, NodeConfig, OptionsConfig, OtherConfig, OtherTraffic, PinConfig, Policy,
-    PollMode, PortsConfig, Role, RxChecksum, ServiceConfig, WorkersConfig, XdpMode,
+    CipherKernel, ClientConfig, DeliveryConfig, DeviceConfig, FailMode, GatewayConfig, Hold,
+    KdcAccess, KdcTransport, NodeConfig, OptionsConfig, OtherConfig, OtherTraffic, PinConfig,
+    Policy, PollMode, PortsConfig, Role, RxChecksum, ServiceConfig, WorkersConfig, XdpMode,
 };
 
 /// KDCs of one gateway; requests go to one after the other, more would only lengthen the wait.
@@ -148,6 +148,7 @@ fn workers(table: &Table<'_>, notes: &mut Notes<'_>) -> Option<WorkersConfig> {
     let workers = WorkersConfig {
         count: table.integer("count", notes),
         poll: table.word("poll", PollMode::from_word, notes)?,
+        cipher: table.word("cipher", CipherKernel::from_word, notes)?,
         cores: cores(table, notes),
         frames: table.integer("frames", notes),
         ring: table.integer("ring", notes),

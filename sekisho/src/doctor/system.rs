@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use rustix::process::{Resource, getrlimit};
-use sekisho_config::{NodeConfig, PollMode};
+use sekisho_cipher::BadKernel;
+use sekisho_config::{CipherKernel, NodeConfig, PollMode};
 
 use super::Finding;
 
@@ -37,6 +38,8 @@ pub(super) fn node(node: Option<&NodeConfig>) -> Vec<Finding> {
     findings.extend(jit.as_deref().map(bpf_jit));
     findings.extend(node.map(|node| bpffs(&node.pin.directory)));
     findings.push(cpu(&fs::read_to_string("/proc/cpuinfo").unwrap_or_default()));
+    let configured = node.map_or(CipherKernel::Auto, |node| node.workers.cipher);
+    findings.push(cipher(sekisho_cipher::choose_kernel(configured.word())));
     let allowed = allowed_cores(&status);
     findings.extend(node.map(|node| cores(node, &allowed)));
     let source = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
@@ -165,6 +168,23 @@ fn cpu(cpuinfo: &str) -> Finding {
         let mend =
             "switch AES on in the firmware, or give the virtual machine the host's CPU model";
         Finding::warn(CHECK, "no AES instructions: ciphering is slow", mend)
+    }
+}
+
+/// What a process started now, with this environment, would seal and open with.
+fn cipher(chosen: Result<&'static str, BadKernel>) -> Finding {
+    const CHECK: &str = "cpu.cipher";
+    match chosen {
+        Ok("portable") => Finding::warn(
+            CHECK,
+            "portable: ciphering is slow",
+            "let `[workers] cipher` be auto and SEKISHO_CIPHER unset; if it stays so, another CPU",
+        ),
+        Ok(kernel) => Finding::pass(CHECK, kernel),
+        Err(error) => {
+            let mend = "change `[workers] cipher`, or unset SEKISHO_CIPHER";
+            Finding::fail(CHECK, error.to_string(), mend)
+        }
     }
 }
 

@@ -44,6 +44,9 @@ pub enum StartError {
     /// The operating system gives no random numbers.
     #[error("the operating system gives no random numbers; check /dev/urandom and getrandom(2)")]
     Randomness,
+    /// The cipher kernel that the configuration or the environment asks for.
+    #[error("{0}; see `[workers] cipher` and the environment variable SEKISHO_CIPHER")]
+    Cipher(#[from] sekisho_cipher::BadKernel),
     /// The ports.
     #[error(transparent)]
     Ports(#[from] sekisho_port::PortError),
@@ -90,6 +93,8 @@ fn run(config: Config, path: &Path, end: End, kdc: KdcLinks) -> Result<(), Start
     };
     let role_word = config.role().word();
     let node = config.node().expect("invariant: gateways and clients have a node part").clone();
+    // Before any key is expanded.
+    let cipher = sekisho_cipher::choose_kernel(node.workers.cipher.word())?;
     crate::harden::process_memory();
     // Early: a signal during the start must not leave a half-open port behind.
     let signals = Signals::catch().map_err(StartError::Os)?;
@@ -126,7 +131,7 @@ fn run(config: Config, path: &Path, end: End, kdc: KdcLinks) -> Result<(), Start
         began: clock.now().0,
         started: SystemTime::now(),
     };
-    tracing::info!(role = role_word, "ready");
+    tracing::info!(role = role_word, cipher, "ready");
     let ended = node.run();
     drop((admin, exporter));
     node.close(ended)
