@@ -27,7 +27,7 @@ const LOW: &[&str] = &[];
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum BadKernel {
     /// No kernel has this name.
-    #[error("no cipher kernel is called `{0}`: use auto, vaes512, aesni or portable")]
+    #[error("no cipher kernel is called `{0}`: use auto, {names} or portable", names = LOW.join(", "))]
     Unknown(String),
     /// The kernel needs instructions that this CPU lacks.
     #[error("this CPU cannot run the cipher kernel `{0}`: use auto")]

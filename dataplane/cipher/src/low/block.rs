@@ -4,6 +4,8 @@
 
 use core::arch::x86_64::*;
 
+use crate::segment::{TAG_LEN, Tag};
+
 /// x^127 + x^126 + x^121 + 1 in the high half: the reflected polynomial without its ends.
 pub(super) const POLYNOMIAL: i64 = 0xc200_0000_0000_0000_u64 as i64;
 
@@ -12,6 +14,26 @@ pub(super) const POLYNOMIAL: i64 = 0xc200_0000_0000_0000_u64 as i64;
 #[target_feature(enable = "sse2")]
 pub(super) fn block(value: u128) -> __m128i {
     _mm_set_epi64x((value >> 64) as i64, value as i64)
+}
+
+/// A tag in the first 12 octets of a block, zeros behind.
+#[inline]
+#[target_feature(enable = "sse2")]
+pub(super) fn read_tag(tag: &Tag) -> __m128i {
+    let mut whole = [0; 16];
+    whole[..TAG_LEN].copy_from_slice(tag);
+    block(u128::from_le_bytes(whole))
+}
+
+/// The first 12 octets of a block.
+#[inline]
+#[target_feature(enable = "sse2")]
+pub(super) fn write_tag(block: __m128i) -> Tag {
+    let mut tag = [0; TAG_LEN];
+    let last = _mm_cvtsi128_si32(_mm_unpackhi_epi64(block, block));
+    tag[..8].copy_from_slice(&_mm_cvtsi128_si64(block).to_le_bytes());
+    tag[8..].copy_from_slice(&last.to_le_bytes());
+    tag
 }
 
 /// H times x: shifts by one and folds the bit that falls out, without a branch on it.

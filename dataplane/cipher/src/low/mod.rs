@@ -22,7 +22,9 @@ mod block;
 mod bound;
 mod classes;
 mod context;
+mod vaes256;
 mod vaes512;
+mod wipe;
 
 #[cfg(feature = "measure")]
 pub(crate) use bound::bound;
@@ -36,6 +38,7 @@ use crate::segment::{Associated, BATCH, BadTag, OpenJob, Payload, SealJob, Seale
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
     Vaes512,
+    Vaes256,
     AesNi,
 }
 
@@ -45,7 +48,7 @@ pub(crate) struct Available(Kind);
 
 impl Available {
     /// Names of the kernels, the fastest first.
-    pub(crate) const NAMES: [&str; 2] = ["vaes512", "aesni"];
+    pub(crate) const NAMES: [&str; 3] = ["vaes512", "vaes256", "aesni"];
 
     /// Asks the CPU for the kernel of this name.
     pub(crate) fn detect(name: &str) -> Option<Self> {
@@ -53,10 +56,12 @@ impl Available {
             && is_x86_feature_detected!("pclmulqdq")
             && is_x86_feature_detected!("ssse3")
             && is_x86_feature_detected!("sse4.1");
-        let vaes512 = base
-            && is_x86_feature_detected!("bmi2")
+        let vaes256 = base
             && is_x86_feature_detected!("vaes")
             && is_x86_feature_detected!("vpclmulqdq")
+            && is_x86_feature_detected!("avx2");
+        let vaes512 = vaes256
+            && is_x86_feature_detected!("bmi2")
             && is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512vl")
@@ -64,6 +69,7 @@ impl Available {
         let aesni = base && is_x86_feature_detected!("avx");
         match name {
             "vaes512" => vaes512.then_some(Self(Kind::Vaes512)),
+            "vaes256" => vaes256.then_some(Self(Kind::Vaes256)),
             "aesni" => aesni.then_some(Self(Kind::AesNi)),
             _ => None,
         }
@@ -73,6 +79,7 @@ impl Available {
     pub(crate) fn name(self) -> &'static str {
         match self.0 {
             Kind::Vaes512 => "vaes512",
+            Kind::Vaes256 => "vaes256",
             Kind::AesNi => "aesni",
         }
     }
@@ -210,12 +217,16 @@ fn word(tag: &Tag, at: usize) -> u32 {
 #[inline]
 fn run<'a, J: Job<'a>>(jobs: &mut [J], out: &mut [Sealed]) {
     let Some(first) = jobs.first() else { return };
-    match first.context().kernel().0 {
+    let kernel = first.context().kernel();
+    match kernel.0 {
         // SAFETY: a `Context` exists only where every instruction of its kernel was detected.
         Kind::Vaes512 => unsafe { vaes512::run(jobs, out) },
         // SAFETY: as above.
+        Kind::Vaes256 => unsafe { vaes256::run(jobs, out) },
+        // SAFETY: as above.
         Kind::AesNi => unsafe { aesni::run(jobs, out) },
     }
+    wipe::registers(kernel);
 }
 
 #[cfg(test)]

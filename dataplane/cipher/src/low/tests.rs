@@ -1,5 +1,7 @@
 //! Every kernel that this CPU has against the model: one segment and batches.
 
+use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, munmap};
+
 use crate::kernel::{Kernel, kernels};
 use crate::keys::{KeyContext, TrafficKeys};
 use crate::segment::{Associated, BadTag, OpenJob, Payload, SealJob, Sealed, SegmentFlags, Sums};
@@ -40,6 +42,49 @@ impl Random {
         self.fill(&mut aes);
         self.fill(&mut hash);
         TrafficKeys::from_bytes(&aes, &hash)
+    }
+}
+
+/// A place that ends where the next page may not be touched, as deep as `len` octets and a move.
+struct Brink {
+    pages: *mut core::ffi::c_void,
+}
+
+impl Brink {
+    const PAGE: usize = 4096;
+    /// Pages that may be touched, before the one that may not.
+    const PAGES: usize = 2;
+
+    fn new() -> Self {
+        let all = (Self::PAGES + 1) * Self::PAGE;
+        // SAFETY: a fresh private mapping at a place that the system chooses.
+        let pages = unsafe {
+            mmap_anonymous(
+                std::ptr::null_mut(),
+                all,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::PRIVATE,
+            )
+        };
+        let pages = pages.unwrap();
+        let last = pages.wrapping_byte_add(Self::PAGES * Self::PAGE);
+        // SAFETY: the last page of the mapping just made, to which nothing refers.
+        unsafe { mprotect(last, Self::PAGE, MprotectFlags::empty()) }.unwrap();
+        Self { pages }
+    }
+
+    /// The last `len` octets before the brink.
+    fn last(&mut self, len: usize) -> &mut [u8] {
+        let start = self.pages.wrapping_byte_add(Self::PAGES * Self::PAGE - len);
+        // SAFETY: `len` octets of the mapping, readable and writable, borrowed with it.
+        unsafe { std::slice::from_raw_parts_mut(start.cast(), len) }
+    }
+}
+
+impl Drop for Brink {
+    fn drop(&mut self) {
+        // SAFETY: the whole mapping, which nothing refers to any more.
+        let _ = unsafe { munmap(self.pages, (Self::PAGES + 1) * Self::PAGE) };
     }
 }
 
@@ -318,6 +363,33 @@ fn batches_equal_the_model() {
                 })
                 .collect();
             check_batch(&cases, &mut random, 1 + round % 5);
+        }
+    });
+}
+
+/// A payload may end where a page does: nothing behind it is touched, not even to be masked away.
+#[test]
+fn nothing_behind_a_payload_is_touched() {
+    each_kernel(|kernel| {
+        let mut random = Random(0x5e15_0008);
+        let pair = Pair::new(kernel, &random.keys());
+        let mut brink = Brink::new();
+        for len in 0..=600 {
+            for (src, dst) in [(0, 16), (16, 0), (16, 16)] {
+                let mut case = Case::new(&pair, &mut random, Payload { src, dst, len });
+                let end = usize::from(src.max(dst) + len);
+                for frame in [&mut case.plain, &mut case.cipher, &mut case.opened] {
+                    frame.truncate(end);
+                }
+                let frame = brink.last(end);
+                frame.copy_from_slice(&case.plain);
+                let sealed = seal(&pair.fast, &case.associated, frame, case.at);
+                assert!(sealed == case.sealed && *frame == case.cipher[..], "{:?}", case.at);
+                let tag = &case.sealed.tag;
+                let opened = open(&pair.fast, &case.associated, frame, case.back, tag);
+                assert_eq!(opened, case.outcome(false), "{:?}", case.back);
+                assert!(*frame == case.opened[..], "{:?}", case.back);
+            }
         }
     });
 }

@@ -9,8 +9,6 @@ mod ghash;
 mod short;
 mod stream;
 
-use core::arch::x86_64::_mm256_zeroall;
-
 use self::blocks::STEP;
 use super::Job;
 use super::classes::Classes;
@@ -34,6 +32,4 @@ pub(super) fn run<'a, J: Job<'a>>(jobs: &mut [J], out: &mut [Sealed]) {
         }
     }
     stream::run(jobs, out, longs);
-    // States, powers and round keys were in them.
-    _mm256_zeroall();
 }

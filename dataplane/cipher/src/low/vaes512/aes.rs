@@ -7,7 +7,6 @@ use core::arch::x86_64::*;
 use super::lanes::{LANES, Lanes, broadcast, hold, hold_block};
 use crate::low::block::block;
 use crate::low::context::{Context, ROUND_KEYS};
-use crate::segment::{TAG_LEN, Tag};
 
 /// Blocks of [`Lanes`].
 const BLOCKS: i32 = 4;
@@ -70,15 +69,6 @@ pub(super) fn tags<const N: usize>(ctx: [&Context; N], h: [__m128i; N]) -> [__m1
         *tag = tagger.finish();
     }
     tags
-}
-
-/// A tag in the octets of a block that [`tags`] leaves it in.
-#[inline]
-#[target_feature(enable = "sse2")]
-pub(super) fn from_tag(tag: &Tag) -> __m128i {
-    let mut whole = [0; 16];
-    whole[..TAG_LEN].copy_from_slice(tag);
-    block(u128::from_le_bytes(whole))
 }
 
 /// The counter blocks of one segment: `T′ ‖ u32(offset + i)` (M3.6).

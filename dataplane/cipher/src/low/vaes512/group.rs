@@ -8,9 +8,9 @@ use core::arch::x86_64::*;
 use super::aes;
 use super::ghash::{Products, finish_four, finish_one};
 use crate::low::Job;
-use crate::low::block::block;
+use crate::low::block::{block, read_tag, write_tag};
 use crate::low::context::Context;
-use crate::segment::{Sealed, Sums, TAG_LEN};
+use crate::segment::{Sealed, Sums};
 
 /// Place and length of one payload.
 #[derive(Clone, Copy, Default)]
@@ -64,7 +64,7 @@ impl<'a, const N: usize> Group<'a, N> {
     pub(super) fn received<J: Job<'a>>(&self, jobs: &[J]) -> [__m128i; N] {
         let mut tags = [_mm_setzero_si128(); N];
         for (tag, slot) in tags.iter_mut().zip(self.slots) {
-            *tag = aes::from_tag(jobs[slot.job].tag());
+            *tag = read_tag(jobs[slot.job].tag());
         }
         tags
     }
@@ -106,9 +106,6 @@ pub(super) fn write<const N: usize>(
     sums: [Sums; N],
 ) {
     for ((job, tag), sums) in order.iter().zip(tags).zip(sums) {
-        let mut sealed = Sealed { tag: [0; TAG_LEN], sums };
-        sealed.tag[..8].copy_from_slice(&_mm_extract_epi64::<0>(tag).to_le_bytes());
-        sealed.tag[8..].copy_from_slice(&_mm_extract_epi32::<2>(tag).to_le_bytes());
-        out[usize::from(*job)] = sealed;
+        out[usize::from(*job)] = Sealed { tag: write_tag(tag), sums };
     }
 }

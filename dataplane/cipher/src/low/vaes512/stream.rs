@@ -16,7 +16,7 @@ use super::group;
 use super::lanes::{LANES, Lanes, load, load_part, part, store, store_part};
 use super::sums::{self, Running};
 use crate::low::Job;
-use crate::low::block::block;
+use crate::low::block::{block, read_tag};
 use crate::low::context::Context;
 use crate::segment::Sealed;
 
@@ -282,7 +282,7 @@ pub(super) fn run<'a, J: Job<'a>, const N: usize>(
         if crypt.left.len == 0 && crypt.begun < order.len() {
             let index = order[crypt.begun];
             if !J::SEALS {
-                let tag = aes::from_tag(jobs[usize::from(index)].tag());
+                let tag = read_tag(jobs[usize::from(index)].tag());
                 crypt.begin(jobs, index, tag);
             } else if let Some(tag) = tags.of(crypt.begun, order.len(), hashes.steps) {
                 crypt.begin(jobs, index, tag);
