@@ -6,6 +6,7 @@ use sekisho_port::{MemoryConfig, MemoryIo, MemoryWire, PacketIo, PortSide, Waite
 use sekisho_session::{Direction, FlowHasher, FlowKey, Time};
 
 use super::harness::*;
+use super::quotation::icmp;
 use super::segments::*;
 use crate::exchange::{EXCHANGE_DEPTH, PATIENCE, exchange};
 use crate::runtime::{Clock, PollMode, WorkerHandle, WorkerSpec, spawn};
@@ -197,6 +198,14 @@ fn a_session_works_whichever_worker_receives_its_frames() {
     let sent = workers[1].3.drain(PortSide::Cipher);
     assert_eq!(sent.len(), 2);
     assert!(!contains(&sent[1], CANARY));
+    // Who knows what is under way is the owner, wherever an error about it comes in (M7.21).
+    let header = [3, 4, 0, 0, 0, 0, 5, 0x78];
+    let router = "192.0.2.1:1".parse().unwrap();
+    workers[0].3.push(PortSide::Cipher, &icmp(router, pair.server, header, &sent[1]));
+    turn(&mut workers);
+    assert_eq!(workers[1].3.drain(PortSide::Plain).len(), 1);
+    let counts = [0, 1].map(|n: usize| workers[n].0.counters().snapshot().tallies.mtu_lowered);
+    assert_eq!(counts, [0, 1]);
     assert!(workers.iter().all(|(_, _, io, _)| io.accounting().in_hand() == 0));
 }
 
