@@ -340,7 +340,10 @@ fn kdc_faults(
 
 fn attacks(seed: u64, features: Features, start: u64, calm_at: u64) -> Vec<u64> {
     let mut dice = Dice::new(seed, "attacks");
-    let count = if features.has(Feature::Attacks) { dice.within(5, 40) } else { 0 };
+    // What goes on in clear under `prefer` nothing protects: who can strip can inject.
+    let in_clear = features.has(Feature::Prefer) && features.has(Feature::StripRequest);
+    let attacked = features.has(Feature::Attacks) && !in_clear;
+    let count = if attacked { dice.within(5, 40) } else { 0 };
     (0..count).map(|_| dice.within(start, calm_at)).collect()
 }
 

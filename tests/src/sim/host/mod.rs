@@ -30,6 +30,8 @@ use super::schedule::SECOND;
 const BUFFER: usize = 16_384;
 /// Without an answer for so long a host gives a connection up, where connections may be lost.
 const GIVE_UP: Duration = Duration::from_secs(30);
+/// And where they may not: beyond two of the longest pauses between repetitions.
+const GIVE_UP_LATE: Duration = Duration::from_secs(150);
 
 /// A host repeats a FIN within this time: smoltcp's longest pause is 10 s.
 const STALL: u64 = 30 * SECOND;
@@ -55,7 +57,7 @@ pub(super) struct Host {
     isn: IsnShift,
     dice: Dice,
     near_wrap: bool,
-    may_lose: bool,
+    give_up: Option<Duration>,
     keeps_alive: bool,
     /// When it last sent more than acknowledgements and probes.
     spoke_at: u64,
@@ -87,9 +89,12 @@ impl Host {
             forgotten: Vec::new(),
             isn: IsnShift::default(),
             near_wrap: plan.features.has(Feature::NearWrap),
-            // A crafted client resets once, and that may be lost.
-            may_lose: !plan.is_benign()
-                || (name == "server" && plan.features.has(Feature::RawHost)),
+            // A reset is sent once and may be lost: a server waits for its client in vain.
+            give_up: match (plan.is_benign(), name) {
+                (false, _) => Some(GIVE_UP),
+                (true, "server") => Some(GIVE_UP_LATE),
+                (true, _) => None,
+            },
             keeps_alive: dice.chance(500),
             dice,
             down: plan.down,
@@ -250,10 +255,8 @@ impl Host {
         let mut socket = Socket::new(buffer(), buffer());
         socket.set_tsval_generator(self.dice.chance(500).then_some(|| CLOCK.get()));
         socket.set_nagle_enabled(self.dice.chance(500));
-        if self.may_lose {
-            socket.set_timeout(Some(GIVE_UP));
-        }
-        if self.may_lose || self.keeps_alive {
+        socket.set_timeout(self.give_up);
+        if self.give_up.is_some() || self.keeps_alive {
             socket.set_keep_alive(Some(Duration::from_secs(3)));
         }
         socket

@@ -10,7 +10,10 @@ use crate::sim::invariant::Finding;
 use crate::sim::invariant::sessions::{View, none_overdue};
 use crate::sim::party::station::{Deed, Station};
 use crate::sim::plan::Feature;
-use crate::sim::schedule::MICROSECOND;
+use crate::sim::schedule::{MICROSECOND, MILLISECOND};
+
+/// Frames of a thousand that are followed by a strike, where there is an attacker.
+const STRIKES: u64 = 30;
 
 /// Where a frame is seen, by station.
 const IN: [[&str; 2]; 2] =
@@ -34,6 +37,7 @@ impl World<'_> {
         self.trace.frame(self.schedule.now(), IN[at][side.index()], frame);
         if side == PortSide::Cipher && !is_forged {
             self.attacker.see(at, frame);
+            self.provoke();
         }
         if is_forged {
             return self.arrive_forged(at, side, frame);
@@ -58,6 +62,14 @@ impl World<'_> {
             self.bad_tags += u64::from(before.compare(&after)?);
         }
         Ok(())
+    }
+
+    /// An attacker strikes best while there is traffic.
+    fn provoke(&mut self) {
+        let attacked = !self.plan.attacks.is_empty() && self.schedule.now() < self.plan.calm_at;
+        if attacked && self.dice.chance(STRIKES) {
+            self.schedule.after(self.dice.below(5 * MILLISECOND), Event::Strike);
+        }
     }
 
     /// The attacker does something.
