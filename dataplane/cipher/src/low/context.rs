@@ -66,21 +66,36 @@ fn expand(kernel: Available, key: &[u8; 32], hash: &[u8; 16]) -> Context {
 #[inline]
 #[target_feature(enable = "aes,ssse3")]
 fn schedule(keys: &mut [__m128i; ROUND_KEYS]) {
-    // RotWord of the last word, in all four; the last round of AES substitutes and adds the
-    // constant in one instruction, because equal columns make its row shift the identity.
-    let rotated = _mm_set1_epi32(0x0c0f_0e0d);
-    let last = _mm_set1_epi32(0x0f0e_0d0c);
+    let [mut even, mut odd, ..] = *keys;
     let mut constant = 1;
-    for i in 2..ROUND_KEYS {
-        let even = i % 2 == 0;
-        let word = _mm_shuffle_epi8(keys[i - 1], if even { rotated } else { last });
-        let added = if even { _mm_set1_epi32(constant) } else { _mm_setzero_si128() };
-        let word = _mm_aesenclast_si128(word, added);
-        keys[i] = _mm_xor_si128(prefix_sums(keys[i - 2]), word);
-        if even {
-            constant <<= 1;
-        }
+    for i in (2..ROUND_KEYS - 1).step_by(2) {
+        even = next_even(even, odd, constant);
+        odd = next_odd(odd, even);
+        (keys[i], keys[i + 1]) = (even, odd);
+        constant <<= 1;
     }
+    keys[ROUND_KEYS - 1] = next_even(even, odd, constant);
+}
+
+/// Adds the last word of the key before, rotated, substituted and with the round's constant.
+///
+/// The last round of AES substitutes and adds in one instruction, because equal columns make its
+/// row shift the identity.
+#[inline]
+#[target_feature(enable = "aes,ssse3")]
+fn next_even(key: __m128i, before: __m128i, constant: i32) -> __m128i {
+    let rotated = _mm_shuffle_epi8(before, _mm_set1_epi32(0x0c0f_0e0d));
+    let word = _mm_aesenclast_si128(rotated, _mm_set1_epi32(constant));
+    _mm_xor_si128(prefix_sums(key), word)
+}
+
+/// Adds the last word of the key before, substituted.
+#[inline]
+#[target_feature(enable = "aes,ssse3")]
+fn next_odd(key: __m128i, before: __m128i) -> __m128i {
+    let last = _mm_shuffle_epi32::<0xff>(before);
+    let word = _mm_aesenclast_si128(last, _mm_setzero_si128());
+    _mm_xor_si128(prefix_sums(key), word)
 }
 
 /// Each 32-bit word added to all before it.
@@ -91,17 +106,18 @@ fn prefix_sums(key: __m128i) -> __m128i {
     _mm_xor_si128(pairs, _mm_slli_si128::<8>(pairs))
 }
 
-/// Fills the table from H (octet-reversed): H^17 first. Each power is made of two halves, so that
-/// the longest chain is five products.
+/// Fills the table from H (octet-reversed): H^17 first. The powers double four times, so that the
+/// longest chain is five products.
 #[inline]
 #[target_feature(enable = "pclmulqdq,ssse3,sse4.1")]
 fn fill_powers(h: __m128i, table: &mut [__m128i; TABLE]) {
-    let mut powers = [times_x(h); POWERS + 1];
-    for i in 2..=POWERS {
-        let half = i.next_power_of_two() / 2;
-        powers[i] = multiply(powers[half], powers[i - half]);
+    let one = times_x(h);
+    table[POWERS - 1] = one;
+    for have in [1, 2, 4, 8] {
+        let top = table[POWERS - have];
+        for i in 1..=have {
+            table[POWERS - have - i] = multiply(top, table[POWERS - i]);
+        }
     }
-    for i in 1..=POWERS {
-        table[POWERS - i] = powers[i];
-    }
+    table[0] = multiply(table[1], one);
 }
