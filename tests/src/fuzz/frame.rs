@@ -63,6 +63,10 @@ fn shorter_is_refused(view: &FrameView, data: &[u8]) {
 
 fn answers(view: &FrameView, l2: &L2Header) {
     let Some(reset) = TcpSegment::reset_answering(view) else { return };
+    // On no honest wire, and no answer's address (M7.1).
+    if [view.src, view.dst].iter().any(|address| *address != address.to_canonical()) {
+        return;
+    }
     let mut out = [0; 256];
     let built = tcp_segment(l2, &reset, &mut out);
     assert!(built.is_ok(), "{view:?}");

@@ -127,10 +127,13 @@ impl GatewayDelivery {
             }
             let alarm = now.saturating_add(self.deadline);
             self.table.insert(session, cookie.request_id, cookie.option, (now, alarm));
-            // The cookie was given; it is dead at the latest when one given now would be.
-            self.table.get_mut(&session)?.cookie_dead = cookie::dead_at(now);
         }
-        let entry = self.table.get(&session)?;
+        let entry = self.table.get_mut(&session)?;
+        // The cookie was given, if not by this entry: it is dead at the latest when one given now
+        // would be, and until then an end must be remembered (M4.21).
+        if entry.cookie_dead == 0 {
+            entry.cookie_dead = cookie::dead_at(now);
+        }
         Some(match &entry.stage {
             Stage::Waiting => Seen::Begin,
             Stage::Asked(asked) => Seen::Asked(asked.answered, asked.asked_at),

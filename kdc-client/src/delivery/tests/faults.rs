@@ -232,3 +232,23 @@ fn a_reply_for_another_request_is_refused() {
     w.run_until(w.now + 20 * SECOND);
     assert!(w.gateway_seen.contains(&Seen::Failed(RefuseCode::KdcUnavailable)));
 }
+
+/// M4.21: a cookie of an entry that was given up is shown to the one that took its place; what ends
+/// then is remembered all the same.
+#[test]
+fn an_end_is_remembered_while_a_cookie_of_an_earlier_entry_lives() {
+    let mut w = World::new();
+    w.syn_sent();
+    w.syn_arrived();
+    w.step_gateway();
+    w.step_client();
+    let identify = w.to_gateway.iter().find(|sent| sent.bytes[1] == 2).unwrap().clone();
+    // The session gave way in a flood, the SYN came again.
+    w.gateway.on_closed(&w.outer, w.now);
+    w.syn_arrived();
+    w.give_gateway(&identify);
+    assert_eq!((w.requests.len(), w.gateway_installs().len()), (1, 1));
+    w.gateway.on_closed(&w.outer, w.now);
+    w.give_gateway(&identify);
+    assert_eq!((w.requests.len(), w.gateway_installs().len()), (1, 1), "begun anew");
+}
