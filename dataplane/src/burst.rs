@@ -7,7 +7,7 @@
 //! burst does what its frames would do one by one.
 
 use sekisho_port::{Frame, PacketIo, PortSide};
-use sekisho_session::{FlowHasher, Time};
+use sekisho_session::{FlowHasher, FlowKey, Time};
 use sekisho_wire::{FrameView, L2Header};
 
 use crate::batch;
@@ -48,8 +48,9 @@ pub(crate) fn process_frames(
     while !frames.is_empty() {
         let count = frames.len().min(packets.len());
         let batch = &mut packets[..count];
+        let mut train = None;
         for (packet, frame) in batch.iter_mut().zip(frames.drain(..count)) {
-            read(worker, side, packet, frame);
+            read(worker, side, packet, frame, &mut train);
         }
         process(worker, io, batch, now);
     }
@@ -65,16 +66,36 @@ pub(crate) fn process_frame(
     now: Time,
 ) {
     let mut packets = [Packet::vacant()];
-    read(worker, side, &mut packets[0], frame);
+    read(worker, side, &mut packets[0], frame, &mut None);
     process(worker, io, &mut packets, now);
 }
 
-fn read(worker: &Worker, side: PortSide, packet: &mut Packet, frame: Frame) {
+/// The flow of the packet before, and its hash: packets of one flow come in trains.
+struct Train {
+    flow: FlowKey,
+    hash: u64,
+}
+
+#[inline]
+fn read(
+    worker: &Worker,
+    side: PortSide,
+    packet: &mut Packet,
+    frame: Frame,
+    train: &mut Option<Train>,
+) {
     let config = &worker.config;
-    packet.kind =
-        classify(config, side, frame.data(), &mut packet.segment).unwrap_or_else(Kind::Bad);
+    packet.kind = match classify(config, side, frame.data(), &mut packet.segment) {
+        Ok(kind) => kind,
+        Err(reason) => Kind::Bad(reason),
+    };
     if let Kind::Tcp = packet.kind {
-        packet.hash = config.hasher.hash(&packet.segment.flow);
+        let flow = packet.segment.flow;
+        packet.hash = match train {
+            Some(before) if before.flow == flow => before.hash,
+            _ => config.hasher.hash(&flow),
+        };
+        *train = Some(Train { flow, hash: packet.hash });
     }
     packet.frame = Some(frame);
 }
@@ -83,8 +104,8 @@ fn read(worker: &Worker, side: PortSide, packet: &mut Packet, frame: Frame) {
 fn process(worker: &mut Worker, io: &mut impl PacketIo, packets: &mut [Packet], now: Time) {
     let mut first = 0;
     for at in 0..packets.len() {
-        let standing = standing(worker, &packets[at]);
-        let alone = matches!(standing, Standing::Alone(_));
+        let standing = standing(worker, &mut packets[at]);
+        let alone = matches!(standing, Standing::Alone | Standing::Handshake);
         if alone {
             batch::finish(worker, io, &mut packets[first..at], now);
             first = at;
@@ -103,15 +124,20 @@ fn process(worker: &mut Worker, io: &mut impl PacketIo, packets: &mut [Packet], 
     batch::finish(worker, io, &mut packets[first..], now);
 }
 
-fn standing(worker: &Worker, packet: &Packet) -> Standing {
+#[inline]
+fn standing(worker: &Worker, packet: &mut Packet) -> Standing {
     match packet.kind {
-        Kind::Tcp => segment::standing(worker, &packet.segment, packet.hash),
+        Kind::Tcp => {
+            let Packet { segment, hash, job, .. } = packet;
+            segment::standing(worker, segment, *hash, &mut job.id)
+        }
         // What it may quote depends on the acknowledgements before it.
-        Kind::Icmp(_) => Standing::Alone(None),
+        Kind::Icmp(_) => Standing::Alone,
         Kind::Datagram | Kind::Bad(_) => Standing::Stranger,
     }
 }
 
+#[inline]
 fn decide(worker: &mut Worker, packet: &mut Packet, standing: Standing, now: Time) {
     let Packet { frame: Some(frame), kind, segment, hash, job, work } = packet else {
         return;
@@ -136,23 +162,27 @@ fn decide(worker: &mut Worker, packet: &mut Packet, standing: Standing, now: Tim
         }),
         Kind::Bad(reason) => Err(*reason),
     };
-    *work = decided.unwrap_or_else(|reason| Verdict::Drop(reason).into());
+    *work = match decided {
+        Ok(work) => work,
+        Err(reason) => Verdict::Drop(reason).into(),
+    };
 }
 
 /// A segment whose checksum does not hold decides nothing (hazard 5, M3.10). Only one that joins a
 /// batch is decided before that is known, since the cipher pass will tell.
+#[inline]
 fn tcp(
     worker: &mut Worker,
     (frame, segment, job): (&mut Frame, &mut Segment, &mut Job),
     standing: Standing,
     now: Time,
 ) -> Result<Work, DropReason> {
-    if !matches!(standing, Standing::Joins(_)) {
+    if standing != Standing::Joins {
         segment.verify(frame.data())?;
         return segment::decide(worker, (frame, segment, job), standing, now);
     }
     let work = segment::decide(worker, (frame, segment, job), standing, now);
-    if !matches!(work, Ok(Work::Cipher(_) | Work::Later)) {
+    if !matches!(work, Ok(Work::Cipher | Work::Later)) {
         segment.verify(frame.data())?;
     }
     work

@@ -2,7 +2,7 @@
 //! every frame, and so the count of each.
 
 use sekisho_port::{Frame, PacketIo, PortSide};
-use sekisho_session::{SessionId, Time};
+use sekisho_session::Time;
 
 use crate::burst::process_frame;
 use crate::drop_reason::DropReason;
@@ -36,7 +36,7 @@ pub(crate) fn conclude(
             worker.counters.tallies().refused.add(1);
             worker.emit(io, side, frame);
         }
-        Verdict::Hold(session, kind) => hold(worker, io, (session, kind), frame),
+        Verdict::Hold(slot, kind) => hold(worker, io, (slot, kind), frame),
         Verdict::HandOff(owner) => hand_off(worker, io, (owner as usize, side), frame),
     }
 }
@@ -52,24 +52,19 @@ pub(crate) fn settle_released(worker: &mut Worker, io: &mut impl PacketIo, now: 
     }
 }
 
-fn hold(
-    worker: &mut Worker,
-    io: &mut impl PacketIo,
-    (session, kind): (SessionId, HoldKind),
-    frame: Frame,
-) {
+fn hold(worker: &mut Worker, io: &mut impl PacketIo, (slot, kind): (u32, HoldKind), frame: Frame) {
     // Held frames must not dry the pool up: then TCP's own repetition has to do.
-    if io.free_frames() < LOW_POOL && !worker.hold.has(session, kind) {
+    if io.free_frames() < LOW_POOL && !worker.hold.has(slot, kind) {
         return worker.drop_frame(io, frame, DropReason::NoFrame);
     }
     // Who floods the gateway with SYNs shall not keep others' out: the oldest gives way.
     if worker.config.role == Role::Gateway
-        && !worker.hold.has_place(session, kind)
+        && !worker.hold.has_place(slot, kind)
         && let Some(older) = worker.hold.give_way()
     {
         worker.drop_frame(io, older, DropReason::HoldFull);
     }
-    match worker.hold.put(session, kind, frame) {
+    match worker.hold.put(slot, kind, frame) {
         Ok(None) => {}
         Ok(Some(older)) => worker.drop_frame(io, older, DropReason::HoldReplaced),
         Err(frame) => worker.drop_frame(io, frame, DropReason::HoldFull),

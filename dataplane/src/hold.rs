@@ -2,7 +2,6 @@
 //! it holds; whether and where they go is the caller's.
 
 use sekisho_port::Frame;
-use sekisho_session::SessionId;
 
 /// Which of a session's two places.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,13 +42,13 @@ impl HoldPool {
         self.frames.len() - self.vacant.len()
     }
 
-    pub(crate) fn has(&self, session: SessionId, kind: HoldKind) -> bool {
-        self.by_session[session.index as usize][kind as usize] != NONE
+    pub(crate) fn has(&self, slot: u32, kind: HoldKind) -> bool {
+        self.by_session[slot as usize][kind as usize] != NONE
     }
 
-    /// Whether a frame of this session can be held without another's giving way.
-    pub(crate) fn has_place(&self, session: SessionId, kind: HoldKind) -> bool {
-        !self.vacant.is_empty() || self.has(session, kind)
+    /// Whether a frame of the session in `slot` can be held without another's giving way.
+    pub(crate) fn has_place(&self, slot: u32, kind: HoldKind) -> bool {
+        !self.vacant.is_empty() || self.has(slot, kind)
     }
 
     /// Holds `frame`; gives back the one that it replaces.
@@ -58,11 +57,11 @@ impl HoldPool {
     /// `frame` itself, where the pool is full.
     pub(crate) fn put(
         &mut self,
-        session: SessionId,
+        slot: u32,
         kind: HoldKind,
         frame: Frame,
     ) -> Result<Option<Frame>, Frame> {
-        let place = &mut self.by_session[session.index as usize][kind as usize];
+        let place = &mut self.by_session[slot as usize][kind as usize];
         if *place != NONE {
             return Ok(self.frames[usize::from(*place)].replace(frame));
         }
@@ -71,7 +70,7 @@ impl HoldPool {
         };
         *place = at;
         self.frames[usize::from(at)] = Some(frame);
-        self.owners[usize::from(at)] = (session.index, kind);
+        self.owners[usize::from(at)] = (slot, kind);
         Ok(None)
     }
 
@@ -94,9 +93,8 @@ impl HoldPool {
         None
     }
 
-    pub(crate) fn take(&mut self, session: SessionId, kind: HoldKind) -> Option<Frame> {
-        let at =
-            std::mem::replace(&mut self.by_session[session.index as usize][kind as usize], NONE);
+    pub(crate) fn take(&mut self, slot: u32, kind: HoldKind) -> Option<Frame> {
+        let at = std::mem::replace(&mut self.by_session[slot as usize][kind as usize], NONE);
         if at == NONE {
             return None;
         }
@@ -110,10 +108,6 @@ mod tests {
     use super::*;
     use sekisho_port::FramePool;
 
-    fn id(index: u32) -> SessionId {
-        SessionId { index, generation: 1 }
-    }
-
     #[test]
     fn bounded_and_newest_wins() {
         let mut pool = FramePool::anonymous(4).unwrap();
@@ -123,18 +117,18 @@ mod tests {
             frame
         };
         let mut hold = HoldPool::new(2, 3);
-        assert!(hold.put(id(0), HoldKind::Ack, frame(1)).unwrap().is_none());
-        let replaced = hold.put(id(0), HoldKind::Ack, frame(2)).unwrap().unwrap();
+        assert!(hold.put(0, HoldKind::Ack, frame(1)).unwrap().is_none());
+        let replaced = hold.put(0, HoldKind::Ack, frame(2)).unwrap().unwrap();
         assert_eq!(replaced.data(), [1]);
-        assert!(hold.put(id(0), HoldKind::Handshake, frame(3)).unwrap().is_none());
-        let refused = hold.put(id(2), HoldKind::Ack, frame(4)).unwrap_err();
+        assert!(hold.put(0, HoldKind::Handshake, frame(3)).unwrap().is_none());
+        let refused = hold.put(2, HoldKind::Ack, frame(4)).unwrap_err();
         assert_eq!(refused.data(), [4]);
         assert_eq!(hold.len(), 2);
-        let taken = hold.take(id(0), HoldKind::Ack).unwrap();
+        let taken = hold.take(0, HoldKind::Ack).unwrap();
         assert_eq!(taken.data(), [2]);
-        assert!(hold.take(id(0), HoldKind::Ack).is_none());
-        assert!(hold.has(id(0), HoldKind::Handshake));
-        let last = hold.take(id(0), HoldKind::Handshake).unwrap();
+        assert!(hold.take(0, HoldKind::Ack).is_none());
+        assert!(hold.has(0, HoldKind::Handshake));
+        let last = hold.take(0, HoldKind::Handshake).unwrap();
         for frame in [replaced, refused, taken, last] {
             pool.free(frame);
         }
@@ -149,16 +143,16 @@ mod tests {
         for (n, kind) in [(0, HoldKind::Handshake), (1, HoldKind::Ack), (2, HoldKind::Handshake)] {
             let mut frame = pool.alloc().unwrap();
             assert!(frame.fill_from(&[n]));
-            assert!(hold.put(id(n.into()), kind, frame).unwrap().is_none());
+            assert!(hold.put(n.into(), kind, frame).unwrap().is_none());
         }
         for expected in [0, 2] {
             let frame = hold.give_way().unwrap();
             assert_eq!(frame.data(), [expected]);
-            assert!(!hold.has(id(expected.into()), HoldKind::Handshake));
+            assert!(!hold.has(expected.into(), HoldKind::Handshake));
             pool.free(frame);
         }
-        assert!(hold.give_way().is_none() && hold.has(id(1), HoldKind::Ack));
-        pool.free(hold.take(id(1), HoldKind::Ack).unwrap());
+        assert!(hold.give_way().is_none() && hold.has(1, HoldKind::Ack));
+        pool.free(hold.take(1, HoldKind::Ack).unwrap());
         assert_eq!((hold.len(), pool.len()), (0, 8));
     }
 }

@@ -100,7 +100,7 @@ fn bare_ack(
     let Passage { segment, id, .. } = passage;
     let session = worker.table.get(id).ok_or(DropReason::NoSession)?;
     if session.is_synchronised() {
-        return Ok(Work::Ack(id));
+        return Ok(Work::Ack);
     }
     // Nothing but the SYN-ACK has gone to the client: an ACK of anything else is forged.
     let origin = session.half(Direction::ServerToClient).origin();
@@ -108,7 +108,7 @@ fn bare_ack(
         && session.state() == State::Keyed
         && origin.is_some_and(|isn| segment.tcp.ack == isn.advance(1));
     if waits {
-        Ok(Verdict::Hold(id, HoldKind::Ack).into())
+        Ok(Verdict::Hold(id.index, HoldKind::Ack).into())
     } else {
         Err(DropReason::Unsynchronised)
     }
@@ -116,7 +116,7 @@ fn bare_ack(
 
 /// A bare ACK of a synchronised session goes on as it came. Not authenticated: it moves `una`,
 /// within what was sealed, and no timer.
-pub(crate) fn finish_ack(worker: &mut Worker, passage: Passage<'_>) -> Verdict {
+pub(crate) fn finish_ack(worker: &mut Worker, passage: Passage<'_>) {
     let Passage { frame, segment, id, now } = passage;
     if let Some(session) = worker.table.get_mut(id) {
         session.half_mut(segment.direction.reverse()).acknowledge(segment.tcp.ack);
@@ -124,7 +124,6 @@ pub(crate) fn finish_ack(worker: &mut Worker, passage: Passage<'_>) -> Verdict {
     rewrite::finish(frame, segment.view, segment.received.into(), &worker.counters);
     // The last segment of a connection that the client closed first is this one.
     teardown::fins(worker, id, now);
-    Verdict::Forward
 }
 
 /// Payload, FIN or RST without a tag never passes, but for one case under `prefer`: a server
@@ -170,8 +169,8 @@ fn tagged(
         return Err(DropReason::AckMismatch);
     }
     if session.keys(direction).is_none() {
-        return if answers_syn && len == 0 && !worker.hold.has(id, HoldKind::Handshake) {
-            Ok(Verdict::Hold(id, HoldKind::Handshake).into())
+        return if answers_syn && len == 0 && !worker.hold.has(id.index, HoldKind::Handshake) {
+            Ok(Verdict::Hold(id.index, HoldKind::Handshake).into())
         } else {
             Err(DropReason::Unsynchronised)
         };
@@ -215,11 +214,11 @@ fn prepare(worker: &mut Worker, passage: Passage<'_>, job: &mut Job) -> Result<W
     };
     let start = usize::from(segment.tcp.l4) + TCP_HEADER_LEN + job.options.len(0);
     let payload = segment.tcp.payload;
+    job.id = id;
     job.key = key;
     // The frame shrinks, and was at most an MTU long.
     job.at = Payload { src: payload.start, dst: start as u16, len: payload.len };
-    job.opened = Err(BadTag { before: 0 });
-    Ok(Work::Cipher(id))
+    Ok(Work::Cipher)
 }
 
 /// The length of options that the tag, behind them, is all there is to take off of, in a segment
@@ -236,17 +235,19 @@ fn plain_options(segment: &Segment) -> Option<u8> {
 }
 
 /// Behind the cipher pass: what has verified teaches its session and goes on, without our option.
+#[inline]
 pub(crate) fn finish(
     worker: &mut Worker,
     passage: Passage<'_>,
     job: &Job,
-) -> Result<Verdict, DropReason> {
+    opened: &Result<Sums, BadTag>,
+) -> Result<(), DropReason> {
     let Passage { frame, segment, id, now } = passage;
-    let before = job.opened.as_ref().map_or_else(|bad| bad.before, |sums| sums.before);
+    let before = opened.as_ref().map_or_else(|bad| bad.before, |sums| sums.before);
     if !segment.received.holds(before) {
         return Err(DropReason::BadChecksum);
     }
-    match (&job.opened, job.other) {
+    match (opened, job.other) {
         (Ok(sums), _) => verified(worker, Passage { frame, segment, id, now }, job, sums),
         (Err(BadTag { .. }), None) => Err(job.blame.unwrap_or_else(|| count(worker, segment, id))),
         (Err(BadTag { .. }), Some(other)) => {
@@ -258,12 +259,12 @@ pub(crate) fn finish(
 }
 
 /// The second attempt, with the keys of the other session that the segment may belong to.
-fn second(worker: &mut Worker, passage: Passage<'_>, first: &Job) -> Result<Verdict, DropReason> {
+fn second(worker: &mut Worker, passage: Passage<'_>, first: &Job) -> Result<(), DropReason> {
     let Passage { frame, segment, id, now } = passage;
     let tag = TagOption { phase: first.associated.phase, tag: first.tag };
     let mut job = Job::vacant();
     let work = tagged(worker, Passage { frame, segment, id, now }, &mut job, &tag)?;
-    if work != Work::Cipher(id) {
+    if work != Work::Cipher {
         return Err(DropReason::BadTag);
     }
     let context = worker.keys.context(job.key);
@@ -272,12 +273,13 @@ fn second(worker: &mut Worker, passage: Passage<'_>, first: &Job) -> Result<Verd
     verified(worker, Passage { frame, segment, id, now }, &job, &sums)
 }
 
+#[inline]
 fn verified(
     worker: &mut Worker,
     passage: Passage<'_>,
     job: &Job,
     sums: &Sums,
-) -> Result<Verdict, DropReason> {
+) -> Result<(), DropReason> {
     let segment = passage.segment;
     let frame = &mut *passage.frame;
     let Associated { offset, flags, phase } = job.associated;
@@ -303,5 +305,5 @@ fn verified(
     } else {
         teardown::after(worker, passage.id, segment, offset, passage.now);
     }
-    Ok(Verdict::Forward)
+    Ok(())
 }

@@ -4,7 +4,7 @@
 //! Packets live in one place for as long as their batch takes and are written piece by piece: a
 //! record that goes from hand to hand is copied each time.
 
-use sekisho_cipher::{Associated, BadTag, Payload, Sealed, SegmentFlags, Sums, Tag};
+use sekisho_cipher::{Associated, Payload, SegmentFlags, Tag};
 use sekisho_port::{Frame, PortSide};
 use sekisho_session::{SessionId, Time};
 use sekisho_wire::{IcmpView, OptionBlock};
@@ -26,7 +26,7 @@ pub(crate) struct Packet {
     pub(crate) hash: u64,
     /// What is to be done with it.
     pub(crate) work: Work,
-    /// What the cipher does with it, where that is its work.
+    /// What its session does with it.
     pub(crate) job: Job,
 }
 
@@ -62,12 +62,12 @@ pub(crate) enum Kind {
 pub(crate) enum Work {
     /// No more than this.
     End(Verdict),
-    /// A bare ACK of this synchronised session is to go on.
-    Ack(SessionId),
-    /// A keep-alive from the plain side, to lose its garbage octet.
-    KeepAlive(SessionId),
-    /// The packet's job: to be sealed or opened, by the side it came in on.
-    Cipher(SessionId),
+    /// A bare ACK of a synchronised session is to go on.
+    Ack,
+    /// A keep-alive from the plain side is to lose its garbage octet.
+    KeepAlive,
+    /// The job: to be sealed or opened, by the side it came in on.
+    Cipher,
     /// To be decided again: its key finds no place beside those of the packets before it.
     Later,
 }
@@ -78,8 +78,10 @@ impl From<Verdict> for Work {
     }
 }
 
-/// A segment's cipher pass: what it is told, what it gives, and what is to follow.
+/// What a session does with a segment: what the cipher pass is told and what is to follow.
 pub(crate) struct Job {
+    /// The session.
+    pub(crate) id: SessionId,
     /// Where its expanded key stands.
     pub(crate) key: Place,
     /// What the tag covers beside the payload.
@@ -90,10 +92,6 @@ pub(crate) struct Job {
     pub(crate) options: Options,
     /// Of a segment to be opened: the tag it came with.
     pub(crate) tag: Tag,
-    /// What sealing gave.
-    pub(crate) sealed: Sealed,
-    /// What opening gave.
-    pub(crate) opened: Result<Sums, BadTag>,
     /// Sealing: options gave way to the tag.
     pub(crate) trimmed: bool,
     /// Opening: a RST that answers the SYN.
@@ -125,17 +123,16 @@ impl Options {
 }
 
 impl Job {
-    /// A place for a job. Nothing has verified in it.
+    /// A place for a job, of no session.
     pub(crate) fn vacant() -> Self {
         let flags = SegmentFlags { fin: false, rst: false };
         Self {
+            id: SessionId { index: u32::MAX, generation: 0 },
             key: Place::NONE,
             associated: Associated { offset: 0, flags, phase: 0 },
             at: Payload { src: 0, dst: 0, len: 0 },
             options: Options::Spliced(0),
             tag: Tag::default(),
-            sealed: Sealed::default(),
-            opened: Err(BadTag { before: 0 }),
             trimmed: false,
             answers_syn: false,
             other: None,

@@ -2,7 +2,7 @@
 //! synchronised (design: protection of a segment). Owns what comes before and behind the cipher
 //! pass.
 
-use sekisho_cipher::{Associated, Payload, SegmentFlags};
+use sekisho_cipher::{Associated, Payload, Sealed, SegmentFlags};
 use sekisho_session::{Charge, Direction, OffsetError, Placement, RST_ANSWER_OFFSET, Session};
 use sekisho_wire::edit::write_tag;
 use sekisho_wire::options::TAG_OPTION_LEN;
@@ -21,6 +21,7 @@ use crate::{answer, notes, teardown};
 pub(crate) const PHASE: u8 = 0;
 
 /// Decides a segment from the plain side that belongs to a session.
+#[inline]
 pub(crate) fn decide(
     worker: &mut Worker,
     passage: Passage<'_>,
@@ -46,11 +47,11 @@ pub(crate) fn decide(
         if from_server && is_half_open(session, segment) {
             return Ok(answer_half_open(passage).into());
         }
-        return Ok(Work::Ack(id));
+        return Ok(Work::Ack);
     }
     let (len, flags) = content(segment);
     match half.offset_to_seal(segment.tcp.seq, len, flags).map_err(offset_reason)? {
-        Placement::KeepAlive => Ok(Work::KeepAlive(id)),
+        Placement::KeepAlive => Ok(Work::KeepAlive),
         Placement::At(offset) => prepare(worker, passage, job, (offset, len)),
     }
 }
@@ -108,6 +109,7 @@ fn answer_half_open(passage: Passage<'_>) -> Verdict {
 
 /// The job of sealing the first `len` octets of the payload in place, with what it takes to put the
 /// tag on afterwards. Charges the key: from here on it will be used.
+#[inline]
 fn prepare(
     worker: &mut Worker,
     passage: Passage<'_>,
@@ -141,7 +143,7 @@ fn prepare(
     job.associated = Associated { offset, flags: content(segment).1, phase: PHASE };
     // `start` is within a frame of at most the MTU, checked above.
     job.at = Payload { src: segment.tcp.payload.start, dst: start as u16, len };
-    Ok(Work::Cipher(id))
+    Ok(Work::Cipher)
 }
 
 /// The length of options that need nothing but the tag behind them, in a segment that keeps its
@@ -160,12 +162,14 @@ fn plain_options(segment: &Segment, len: u16) -> Option<u8> {
 }
 
 /// Behind the cipher pass: puts the tag on, and tells the session what went out.
+#[inline]
 pub(crate) fn finish(
     worker: &mut Worker,
     passage: Passage<'_>,
     job: &Job,
-) -> Result<Verdict, DropReason> {
-    let (segment, sealed) = (passage.segment, &job.sealed);
+    sealed: &Sealed,
+) -> Result<(), DropReason> {
+    let segment = passage.segment;
     // A corrupt segment must not become an authentic one: nobody sees its tag (M3.10).
     if !segment.received.holds(sealed.sums.before) {
         return Err(DropReason::BadChecksum);
@@ -198,25 +202,24 @@ pub(crate) fn finish(
     } else {
         teardown::after(worker, passage.id, segment, offset, passage.now);
     }
-    Ok(Verdict::Forward)
+    Ok(())
 }
 
 /// A bare ACK goes on as it came.
-pub(crate) fn finish_ack(worker: &mut Worker, passage: Passage<'_>) -> Verdict {
+pub(crate) fn finish_ack(worker: &mut Worker, passage: Passage<'_>) {
     let segment = passage.segment;
     rewrite::finish(passage.frame, segment.view, segment.received.into(), &worker.counters);
     notes::trusted(worker, &passage);
     teardown::fins(worker, passage.id, passage.now);
-    Verdict::Forward
 }
 
 /// A keep-alive goes on as a bare ACK (hazard 8).
-pub(crate) fn keep_alive(worker: &mut Worker, passage: Passage<'_>) -> Result<Verdict, DropReason> {
+pub(crate) fn keep_alive(worker: &mut Worker, passage: Passage<'_>) -> Result<(), DropReason> {
     let strip = Rewrite::strip(worker.config.options);
     rewrite::cut_payload(passage.frame, passage.segment, &strip, &worker.counters)?;
     worker.counters.tallies().keepalives_cut.add(1);
     notes::trusted(worker, &passage);
-    Ok(Verdict::Forward)
+    Ok(())
 }
 
 const _: () = assert!(TAG_OPTION_LEN == 16, "the MSS is lowered by the tag's octets");

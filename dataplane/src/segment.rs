@@ -18,26 +18,34 @@ use crate::{open, seal, syn, syn_ack};
 /// How a segment stands to those before it that wait for their cipher pass.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// Plain data or a bare ACK of this session: decided now or after them, it comes to the same,
+    /// Plain data or a bare ACK of its session: decided now or after them, it comes to the same,
     /// so it may wait with them.
-    Joins(SessionId),
+    Joins,
     /// No session knows it, nor does it begin one.
     Stranger,
-    /// Its session may change by it, or by those before it (this is the live one, if any): they
-    /// come to their end first, and it comes to its own before the next is decided.
-    Alone(Option<SessionId>),
+    /// Its session may change by it, or by those before it: they come to their end first, and it
+    /// comes to its own before the next is decided.
+    Alone,
+    /// The same of a SYN or SYN-ACK, whose session is looked for by its ISN.
+    Handshake,
 }
 
-/// Looks up what a segment belongs to; `hash` is its flow's.
+/// Looks up what a segment belongs to, by its flow's `hash`; `live` is its session, if it has one.
 ///
 /// What waits moves `high` of the direction by verified or sealed data without FIN, and `una` of
 /// the other direction. Of the first `is_near` takes care at the opener; the sealer does not look at
 /// it while there is no FIN, and looks at the `una` of its own direction only. That a session ends
 /// meanwhile changes nothing either: it drains, and so goes on as it did (M7.16).
-pub(crate) fn standing(worker: &Worker, segment: &Segment, hash: u64) -> Standing {
+#[inline]
+pub(crate) fn standing(
+    worker: &Worker,
+    segment: &Segment,
+    hash: u64,
+    live: &mut SessionId,
+) -> Standing {
     let flags = segment.tcp.flags;
     if flags.syn() {
-        return Standing::Alone(None);
+        return Standing::Handshake;
     }
     let Some(id) = worker.table.lookup_hashed(hash, &segment.flow) else {
         return Standing::Stranger;
@@ -49,10 +57,12 @@ pub(crate) fn standing(worker: &Worker, segment: &Segment, hash: u64) -> Standin
             && (segment.side == PortSide::Plain
                 || session.half(segment.direction).is_near(segment.tcp.seq))
     });
-    if joins { Standing::Joins(id) } else { Standing::Alone(Some(id)) }
+    *live = id;
+    if joins { Standing::Joins } else { Standing::Alone }
 }
 
-/// Decides a segment of a flow that this worker owns.
+/// Decides a segment of a flow that this worker owns; `job` names the live session by now.
+#[inline]
 pub(crate) fn decide(
     worker: &mut Worker,
     (frame, segment, job): (&mut Frame, &Segment, &mut Job),
@@ -60,13 +70,16 @@ pub(crate) fn decide(
     now: Time,
 ) -> Result<Work, DropReason> {
     match standing {
-        Standing::Joins(id) => of_session(worker, Passage { frame, segment, id, now }, job, None),
+        Standing::Joins => {
+            let id = job.id;
+            of_session(worker, Passage { frame, segment, id, now }, job, None)
+        }
         Standing::Stranger => {
             without_session(worker, frame, segment, DropReason::NoSession, now).map(Work::End)
         }
-        Standing::Alone(None) => handshake(worker, frame, segment, now).map(Work::End),
-        Standing::Alone(Some(live)) => {
-            let (id, other) = choose(worker, segment, live);
+        Standing::Handshake => handshake(worker, frame, segment, now).map(Work::End),
+        Standing::Alone => {
+            let (id, other) = choose(worker, segment, job.id);
             if runs_in_clear_still(worker, segment, id, now)? {
                 return pass_clear(worker, frame, segment).map(Work::End);
             }
@@ -82,6 +95,7 @@ fn of_session(
     job: &mut Job,
     other: Option<SessionId>,
 ) -> Result<Work, DropReason> {
+    job.id = passage.id;
     match passage.segment.side {
         PortSide::Plain => seal::decide(worker, passage, job),
         PortSide::Cipher => open::decide(worker, passage, job, other),

@@ -156,7 +156,7 @@ fn begin(
         l2,
     });
     Ok(match role {
-        Role::Gateway => Verdict::Hold(id, HoldKind::Handshake),
+        Role::Gateway => Verdict::Hold(id.index, HoldKind::Handshake),
         Role::Client => Verdict::Forward,
     })
 }
@@ -204,10 +204,10 @@ fn repeated(
         return Err(DropReason::RequestMismatch);
     }
     if !notes::syn_is_released(session) {
-        if worker.hold.has(id, HoldKind::Handshake) {
+        if worker.hold.has(id.index, HoldKind::Handshake) {
             return Err(DropReason::SynRepeated);
         }
-        return Ok(Verdict::Hold(id, HoldKind::Handshake));
+        return Ok(Verdict::Hold(id.index, HoldKind::Handshake));
     }
     if is_over(session) {
         return Err(DropReason::SynRepeated);

@@ -81,10 +81,10 @@ fn from_gateway(
         None => return without_accept(worker, passage),
     }
     if !session.is_synchronised() {
-        if worker.hold.has(id, HoldKind::Handshake) {
+        if worker.hold.has(id.index, HoldKind::Handshake) {
             return Err(DropReason::SynRepeated);
         }
-        return Ok(Verdict::Hold(id, HoldKind::Handshake));
+        return Ok(Verdict::Hold(id.index, HoldKind::Handshake));
     }
     let strip =
         Rewrite::strip(codes).with_mss(MssRule::for_path(segment.view.ip, worker.config.mtu));

@@ -1,7 +1,5 @@
 //! What becomes of one frame. Every path of the pipeline ends in one of these, so none is lost.
 
-use sekisho_session::SessionId;
-
 use crate::drop_reason::DropReason;
 use crate::hold::HoldKind;
 
@@ -16,14 +14,15 @@ pub(crate) enum Verdict {
     Drop(DropReason),
     /// Ends here for a reason, and its buffer now carries the answer to who sent it.
     Answer(DropReason),
-    /// Waits for its session, as it now stands.
-    Hold(SessionId, HoldKind),
+    /// Waits for the session in this slot, as it now stands.
+    Hold(u32, HoldKind),
     /// Belongs to another worker.
     HandOff(u32),
 }
 
-// What steps return fits two registers.
-const _: () = assert!(size_of::<Result<crate::packet::Work, DropReason>>() <= 16);
+// What a step returns fits a register: what goes over memory is written in pieces and read whole,
+// and such a read waits.
+const _: () = assert!(size_of::<Result<crate::packet::Work, DropReason>>() <= 8);
 
 /// Pipeline steps fail with the reason for the drop.
 impl From<DropReason> for Verdict {

@@ -31,16 +31,18 @@ impl CompactL2 {
 
     /// Takes the octets of a header, EtherType last; anything else leaves nothing held.
     #[inline]
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
-        if let Some(addresses) = bytes.first_chunk::<12>()
-            && bytes.len() == 14
-        {
-            return Self { addresses: *addresses, meta: HELD, ..Self::NONE };
+    pub(crate) fn note(&mut self, bytes: &[u8]) {
+        // In place, in the widths that it will be read in. Tags left behind are not counted.
+        match bytes.first_chunk::<12>() {
+            Some(addresses) if bytes.len() == 14 => {
+                self.addresses = *addresses;
+                self.meta = HELD;
+            }
+            _ => *self = Self::from_bytes(bytes),
         }
-        Self::from_tagged(bytes)
     }
 
-    fn from_tagged(bytes: &[u8]) -> Self {
+    fn from_bytes(bytes: &[u8]) -> Self {
         if !matches!(bytes.len(), 14 | 18 | 22) {
             return Self::NONE;
         }

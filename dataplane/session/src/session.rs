@@ -279,7 +279,7 @@ impl Session {
     /// The same from the frame's first octets, up to its IP header; others leave none held.
     #[inline]
     pub fn set_l2_bytes(&mut self, direction: Direction, header: &[u8]) {
-        self.l2[direction.index()] = CompactL2::from_bytes(header);
+        self.l2[direction.index()].note(header);
     }
 
     /// Restarts the idle wait. For verified segments and segments of the plain side only: a forged
