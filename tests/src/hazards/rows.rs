@@ -33,7 +33,7 @@ pub const ROWS: &[Row] = &[
         id: 5,
         hazard: "partial or corrupt checksums",
         meaningless: None,
-        cases: &[frames::CORRUPT],
+        cases: &[frames::CORRUPT, programs::PARTIAL, programs::DOCTOR],
     },
     Row {
         id: 6,
@@ -205,6 +205,24 @@ pub const ROWS: &[Row] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_document_names_the_cases_of_each_row() {
+        let document = include_str!("../../../docs/hazards.md");
+        for row in ROWS {
+            let start = format!("| {} |", row.id);
+            let line = document.lines().find(|line| line.starts_with(&start)).unwrap_or_default();
+            let written: Vec<&str> = line
+                .split('`')
+                .filter(|word| ROWS.iter().any(|row| names(row).contains(word)))
+                .collect();
+            assert_eq!(written, names(row), "row {} of docs/hazards.md", row.id);
+        }
+    }
+
+    fn names(row: &Row) -> Vec<&'static str> {
+        row.cases.iter().map(|case| case.name).collect()
+    }
 
     #[test]
     fn every_row_has_a_case() {

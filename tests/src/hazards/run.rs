@@ -96,8 +96,9 @@ pub fn run_lab(lab: Lab, wanted: &dyn Fn(&Row) -> bool) -> LabResult<Vec<Outcome
 fn observe(context: &mut Context, case: &Case, family: Family) -> LabResult<String> {
     let before = context.counters();
     let leaks = leaks(context)?;
-    let seen = (case.run)(context, family)?;
+    let seen = (case.run)(context, family);
     let rises = before.rises(&context.counters());
+    let seen = seen.map_err(|error| LabError::Expectation(format!("{error} [{rises}]")))?;
     let leaked = self::leaks(context)? - leaks;
     if leaked > 0 {
         return Err(LabError::Expectation(format!("LEAK: {leaked} frames show the canary")));

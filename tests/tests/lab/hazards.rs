@@ -19,6 +19,11 @@ fn on_two_queues() -> LabResult {
 }
 
 #[test]
+fn with_partial_checksums() -> LabResult {
+    check(Lab::Offloaded)
+}
+
+#[test]
 fn with_a_killed_gateway() -> LabResult {
     check(Lab::Crash)
 }

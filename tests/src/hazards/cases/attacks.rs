@@ -190,6 +190,7 @@ fn flood(ctx: &mut Context, family: Family) -> LabResult<Evidence> {
     wait_until("what the flood left is gone", SOON, || {
         Ok(ctx.chain.count(Node::Gateway, "sessions", "requested")? == 0)
     })?;
+    exchange(&mut dial(ctx.chain.host(Host::Client1), address, ECHO)?, text.as_bytes())?;
     Ok(format!(
         "{SYNS} SYNs with requests: {sessions} of {capacity} slots, streams go on, a new one opens"
     ))

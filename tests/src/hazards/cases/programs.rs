@@ -3,12 +3,15 @@
 use std::time::{Duration, Instant};
 
 use crate::expect_that;
+use crate::hazards::raw::ETH;
 use crate::hazards::{Case, Context, Evidence, Lab};
-use crate::lab::chain::Node;
+use crate::lab::chain::{Node, binary};
 use crate::lab::config::{CLOSED, ECHO, UNPROTECTED};
 use crate::lab::peers::{Server, connect, dial, exchange};
+use crate::lab::process::run_any;
 use crate::lab::programs::canary_text;
-use crate::lab::topology::{Family, Host};
+use crate::lab::topology::{Family, Host, TO_BOX};
+use crate::lab::veth::End;
 use crate::lab::{LabError, LabResult};
 
 /// A connect that must fail is given this long.
@@ -22,6 +25,50 @@ pub const TWO_WORKERS: Case = Case::new("two_workers_hand_over", Lab::TwoQueues,
 pub const KILLED: Case = Case::new("killed_gateway_fails_closed", Lab::Crash, killed);
 /// Row 30: the same under `fail = open`.
 pub const KILLED_OPEN: Case = Case::new("killed_gateway_fails_open", Lab::FailOpen, killed_open);
+
+/// Row 5: hosts leave checksums to devices, as veth and virtio let them.
+pub const PARTIAL: Case = Case::new("partial_checksums_are_completed", Lab::Offloaded, partial);
+/// Row 5: where they are not expected, `doctor` says what to switch off.
+pub const DOCTOR: Case = Case::new("doctor_names_the_ethtool_line", Lab::Ordinary, doctor);
+
+fn partial(ctx: &mut Context, family: Family) -> LabResult<Evidence> {
+    let _server = Server::echo(ctx.chain.host(Host::Server1), ECHO)?;
+    talk(ctx, family)?;
+    // In front of boxes that verify, the same hosts cannot even connect.
+    for node in [Node::Gateway, Node::Agent] {
+        expect_that!(ctx.chain.drops(node, "bad_checksum")? == 0, "{node:?} verified");
+    }
+    let reports = ctx.chain.watch.recent_at_gateway()?;
+    let ciphered = crate::lab::seen::parse(&reports)
+        .iter()
+        .filter(|seen| seen.view.tcp().is_some())
+        .map(|seen| sekisho_wire::checksum::verify_transport(&seen.frame.bytes, &seen.view))
+        .collect::<Vec<bool>>();
+    expect_that!(ciphered.len() > 10 && ciphered.iter().all(|&right| right), "{ciphered:?}");
+    Ok(format!("{} segments on the cipher side, every checksum complete", ciphered.len()))
+}
+
+fn doctor(ctx: &mut Context, family: Family) -> LabResult<Evidence> {
+    let _server = Server::echo(ctx.chain.host(Host::Server1), ECHO)?;
+    // The switch between would complete what the host leaves undone.
+    let ends = [
+        End::new(ctx.chain.host(Host::Client1), ETH),
+        End::new(&ctx.chain.topology.office, TO_BOX),
+    ];
+    ends.iter().try_for_each(|end| end.features("tx on"))?;
+    let client = ctx.chain.host(Host::Client1);
+    let dropped = (Node::Agent, "bad_checksum", 1);
+    let address = Host::Server1.address(family);
+    let outcome = ctx.dropped(dropped, || connect(client, address, ECHO, Duration::from_secs(1)));
+    ends.iter().try_for_each(|end| end.features("tx off"))?;
+    expect_that!(outcome?.is_err(), "connected with a partial checksum");
+    let mut command = ctx.chain.namespace(Node::Agent).command(binary()?);
+    command.args(["doctor", "--config"]).arg(ctx.chain.config_file(Node::Agent));
+    let said = run_any(&mut command, "", Duration::from_secs(20))?.stdout;
+    let line = said.lines().find(|line| line.contains("ethtool -K") && line.contains("tx off"));
+    let line = line.ok_or_else(|| LabError::Expectation(format!("doctor said:\n{said}")))?;
+    Ok(format!("a partial checksum is dropped; doctor: {}", line.trim()))
+}
 
 fn closed_port(ctx: &mut Context, family: Family) -> LabResult<Evidence> {
     let started = Instant::now();
