@@ -46,18 +46,20 @@ impl Cable {
     }
 }
 
-/// A running impairment box; killed on drop.
-pub struct Impairer {
+/// A running impairment box; on drop it is killed and the bridge put back, so that a test that fails
+/// leaves the path whole for the next.
+pub struct Impairer<'a> {
+    topology: &'a Topology,
     cable: Cable,
     child: Child,
     control: Option<ChildStdin>,
     said: Receiver<String>,
 }
 
-impl Impairer {
+impl<'a> Impairer<'a> {
     /// Puts the box in place of the bridge in `cable`; `words` are those of its command line, without
     /// the interfaces.
-    pub fn start(topology: &Topology, cable: Cable, words: &[&str]) -> LabResult<Self> {
+    pub fn start(topology: &'a Topology, cable: Cable, words: &[&str]) -> LabResult<Self> {
         let node = topology.impairment_node(cable)?;
         topology.clear_box(node)?;
         let mut command = node.command(beside("sekisho-impair")?);
@@ -73,7 +75,7 @@ impl Impairer {
             });
         }
         let control = child.stdin.take();
-        let mut impairer = Self { cable, child, control, said };
+        let mut impairer = Self { topology, cable, child, control, said };
         impairer.expect(READY)?;
         Ok(impairer)
     }
@@ -87,11 +89,10 @@ impl Impairer {
     }
 
     /// Ends it, puts the bridge back, and tells what it did.
-    pub fn finish(mut self, topology: &Topology) -> LabResult<Did> {
+    pub fn finish(mut self) -> LabResult<Did> {
         drop(self.control.take());
         let report = self.hear()?;
         self.child.wait().map_err(LabError::io("wait for the impairment box"))?;
-        topology.stand_in_cable(topology.impairment_node(self.cable)?)?;
         let report = serde_json::from_str(&report)
             .map_err(|_| LabError::Expectation(format!("the impairment box said {report}")))?;
         Ok(Did(report))
@@ -113,10 +114,13 @@ impl Impairer {
     }
 }
 
-impl Drop for Impairer {
+impl Drop for Impairer<'_> {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // A path that stays cut shows in whatever comes next.
+        let node = self.topology.impairment_node(self.cable);
+        let _ = node.and_then(|node| self.topology.stand_in_cable(node));
     }
 }
 

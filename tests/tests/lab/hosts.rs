@@ -68,7 +68,7 @@ fn every_option_set_survives_loss() -> LabResult {
                     carry(chain.host(Host::Client1), address, STREAM, way, 512 << 10)?;
                 }
             }
-            println!("{}: {}", kind.name, impairer.finish(&chain.topology)?);
+            println!("{}: {}", kind.name, impairer.finish()?);
         }
         Ok(())
     })
@@ -87,7 +87,7 @@ fn sack_blocks_give_way_to_the_tag() -> LabResult {
             let mut stream = dial(chain.host(Host::Client1), address, ECHO)?;
             exchange(&mut stream, canary_text(2 << 20).as_bytes())?;
         }
-        println!("{}", impairer.finish(&chain.topology)?);
+        println!("{}", impairer.finish()?);
         for node in [Node::Gateway, Node::Agent] {
             let trimmed = chain.count(node, "events", "options_trimmed")?;
             println!("{node:?}: {trimmed} segments lost SACK blocks");

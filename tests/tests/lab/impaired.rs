@@ -84,7 +84,7 @@ fn point(topology: &Topology, point: Point, seed: usize, length: u64) -> LabResu
     let words = ["--seed", &seed_text, "--both", &spec];
     let impairer = Impairer::start(topology, Cable::GatewayCipher, &words)?;
     let took = streams(topology, family, length)?;
-    let did = impairer.finish(topology)?;
+    let did = impairer.finish()?;
     println!("{spec}, {}: {took:.2?}; {did}", family.label());
     let (frames, lost) = (did.both("frames") as f64, did.both("lost") as f64);
     for (what, percent, of) in [
@@ -191,7 +191,7 @@ fn the_box_itself_carries_more_than_half_a_gigabit() -> LabResult {
             println!("{}: {:.0} Mbit/s through the box", family.label(), best / 1e6);
             expect_that!(best > WANTED, "{}: only {best} bit/s", family.label());
         }
-        let did = impairer.finish(topology)?;
+        let did = impairer.finish()?;
         println!("{did}");
         expect_that!(did.both("unsent") == 0, "the box could not send: {did}");
         Ok(())

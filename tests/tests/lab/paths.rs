@@ -32,7 +32,7 @@ fn streams(chain: &Chain, cable: Cable, words: &[&str]) -> LabResult<Did> {
             carry(chain.host(Host::Client1), address, STREAM, way, LENGTH)?;
         }
     }
-    let did = impairer.finish(&chain.topology)?;
+    let did = impairer.finish()?;
     println!("{cable:?} {}: {did}", words.join(" "));
     Ok(did)
 }
@@ -98,7 +98,7 @@ fn other_borders_are_transparent_on_the_plain_side_and_refused_on_the_cipher_sid
         let address = Host::Server1.address(Family::V4);
         let stream = dial(chain.host(Host::Client1), address, STREAM)?;
         let outcome = run(stream, Way::Up, LENGTH, Duration::from_secs(3));
-        let did = impairer.finish(&chain.topology)?;
+        let did = impairer.finish()?;
         expect_that!(outcome.is_err() && did.both("split") > 0, "it arrived: {did}");
         expect_that!(drops(chain, "resegmented")? > before, "no drop says that segments were cut");
         Ok(())
@@ -116,7 +116,7 @@ fn options_stripped_in_mid_flow_are_losses_and_delay_is_no_harm() -> LabResult {
                 let stream = dial(chain.host(Host::Client1), address, STREAM)?;
                 impairer.control("both strip=5,kinds=253")?;
                 run(stream, way, LENGTH, STALL).map_err(LabError::io("tags stripped"))?;
-                let did = impairer.finish(&chain.topology)?;
+                let did = impairer.finish()?;
                 expect_that!(did.both("stripped") > 10, "{did}");
             }
         }

@@ -97,7 +97,7 @@ fn a_link_on_either_plain_side_narrows_the_path() -> LabResult {
                     let mut impairer = Impairer::start(&chain.topology, cable, &[])?;
                     let narrow = || impairer.control(&format!("both mtu={MTU}"));
                     let took = narrowed(chain, family, way, narrow)?;
-                    let did = impairer.finish(&chain.topology)?;
+                    let did = impairer.finish()?;
                     println!("{cable:?} {} {}: {took:.2?}; {did}", family.label(), way.label());
                     expect_that!(did.count(way, "too_big") > 0, "{did}");
                     forget(chain)?;

@@ -53,9 +53,9 @@ fn both_directions_wrap_under_loss() -> LabResult {
                 let took = carry_from(&chain.topology, address, way, LENGTH, isn)?;
                 println!("2^32 - {below}, {} {}: {took:.2?}", family.label(), way.label());
             }
-            let did = lossy.finish(&chain.topology)?;
+            let did = lossy.finish()?;
             expect_that!(did.both("lost") > 40, "{did}");
-            let did = shifter.finish(&chain.topology)?;
+            let did = shifter.finish()?;
             expect_that!(did.count(Way::Down, "shifted") > 1000, "{did}");
             let seen = isns(&chain.watch.recent_at_gateway()?);
             expect_that!(!seen.is_empty(), "no SYN was captured");

@@ -54,7 +54,7 @@ fn streams(ctx: &Context, family: Family, cable: Cable, words: &[&str]) -> LabRe
         let address = Host::Server1.address(family);
         carry(ctx.chain.host(Host::Client1), address, STREAM, way, LENGTH)?;
     }
-    impairer.finish(topology)
+    impairer.finish()
 }
 
 /// Drops of both boxes for one reason.
@@ -84,7 +84,7 @@ fn no_room(ctx: &mut Context, family: Family) -> LabResult<Evidence> {
     let before = [trimmed(Node::Gateway)?, trimmed(Node::Agent)?];
     let mut stream = dial(ctx.chain.host(Host::Client1), Host::Server1.address(family), ECHO)?;
     exchange(&mut stream, canary_text(1 << 20).as_bytes())?;
-    let did = impairer.finish(&ctx.chain.topology)?;
+    let did = impairer.finish()?;
     let [gateway, agent] = [trimmed(Node::Gateway)? - before[0], trimmed(Node::Agent)? - before[1]];
     expect_that!(gateway > 0 && agent > 0, "no segment was short of room: {did}");
     expect_that!(drops(ctx, "option_room")? == 0, "dropped for room");
@@ -103,8 +103,8 @@ fn wrap(ctx: &mut Context, family: Family) -> LabResult<Evidence> {
     for way in Way::BOTH {
         carry_from(topology, Host::Server1.address(family), way, LENGTH, ISN)?;
     }
-    let did = lossy.finish(topology)?;
-    shifter.finish(topology)?;
+    let did = lossy.finish()?;
+    shifter.finish()?;
     expect_that!(drops(ctx, "bad_tag")? == before, "a wrapped number reached a tag");
     Ok(format!("both ISNs at 2^32 - 200000, {} frames lost around the wrap", did.both("lost")))
 }
@@ -114,7 +114,7 @@ fn borders(ctx: &mut Context, family: Family) -> LabResult<Evidence> {
     let lossy = Impairer::start(topology, Cable::GatewayCipher, &["--both", "loss=3"])?;
     let before = drops(ctx, "bad_tag")?;
     let did = streams(ctx, family, Cable::GatewayPlain, &["--both", "split=50"])?;
-    let lost = lossy.finish(topology)?.both("lost");
+    let lost = lossy.finish()?.both("lost");
     expect_that!(did.both("split") > 100 && lost > 10, "{did}; {lost} lost");
     expect_that!(drops(ctx, "bad_tag")? == before, "other borders reached a tag");
     Ok(format!("{} segments cut anew on the plain side, {lost} lost", did.both("split")))
@@ -127,7 +127,7 @@ fn resegmented(ctx: &mut Context, family: Family) -> LabResult<Evidence> {
     let impairer = Impairer::start(topology, Cable::GatewayCipher, &["--both", "split=100"])?;
     let stream = dial(ctx.chain.host(Host::Client1), Host::Server1.address(family), STREAM)?;
     let outcome = run(stream, Way::Up, LENGTH, STANDSTILL);
-    let did = impairer.finish(topology)?;
+    let did = impairer.finish()?;
     expect_that!(outcome.is_err(), "the stream arrived although every segment was cut");
     let seen = drops(ctx, "resegmented")? - before;
     expect_that!(seen > 0, "no drop says that segments were cut: {did}");
@@ -187,7 +187,7 @@ fn stripped(ctx: &mut Context, family: Family) -> LabResult<Evidence> {
         impairer.control("both strip=5,kinds=253")?;
         run(stream, way, LENGTH, STALL).map_err(LabError::io("a stream with tags stripped"))?;
     }
-    let did = impairer.finish(topology)?;
+    let did = impairer.finish()?;
     let seen = drops(ctx, "tag_missing")? - before;
     expect_that!(seen > 10 && seen <= did.both("stripped"), "{seen} drops, {did}");
     Ok(format!("{} tags stripped, {seen} segments dropped as such, resent", did.both("stripped")))
@@ -201,7 +201,7 @@ fn no_request(ctx: &mut Context, family: Family) -> LabResult<Evidence> {
     let impairer = Impairer::start(topology, Cable::GatewayCipher, &words)?;
     let address = Host::Server1.address(family);
     let outcome = connect(ctx.chain.host(Host::Client1), address, STREAM, STANDSTILL)?;
-    let did = impairer.finish(topology)?;
+    let did = impairer.finish()?;
     expect_that!(outcome.is_err(), "connected without a request");
     let seen = ctx.chain.drops(Node::Gateway, "no_request")? - before;
     expect_that!(seen > 0, "no drop says that the request was missing: {did}");

@@ -86,7 +86,7 @@ fn syn_again(ctx: &mut Context, family: Family) -> LabResult<Evidence> {
         mended.and(dialled)
     });
     exchange(&mut dialled?, canary_text(5000).as_bytes())?;
-    let did = impairer.finish(&chain.topology)?;
+    let did = impairer.finish()?;
     let asked = chain.audit().len() - asked;
     let opened = chain.count(Node::Agent, "events", "sessions_opened")? - opened;
     let lost = did.count(Way::Down, "lost");
@@ -135,6 +135,6 @@ fn bare(ctx: &mut Context, family: Family) -> LabResult<Evidence> {
     });
     dress("1")?;
     outcome?;
-    let did = impairer.finish(&ctx.chain.topology)?;
+    let did = impairer.finish()?;
     Ok(format!("MSS alone in the SYN, {} frames lost", did.both("lost")))
 }
