@@ -41,8 +41,12 @@ impl Flood {
             while !stopped.load(Ordering::Relaxed) {
                 let due = (started.elapsed().as_micros() as u64).saturating_mul(rate) / 1_000_000;
                 for _ in 0..due.saturating_sub(number).min(MOST_AT_ONCE) {
-                    injector.send(&frame(number))?;
-                    number += 1;
+                    match injector.send(&frame(number)) {
+                        Ok(()) => number += 1,
+                        // The interface has no room at this moment: the frame goes with the next ones.
+                        Err(error) if has_no_room(&error) => break,
+                        Err(error) => return Err(error),
+                    }
                 }
                 count.store(number, Ordering::Relaxed);
                 std::thread::sleep(STEP);
@@ -74,6 +78,11 @@ impl Drop for Flood {
             let _ = thread.join();
         }
     }
+}
+
+fn has_no_room(error: &LabError) -> bool {
+    let code = rustix::io::Errno::NOBUFS.raw_os_error();
+    matches!(error, LabError::Io { source, .. } if source.raw_os_error() == Some(code))
 }
 
 /// SplitMix64 of a number: addresses, ports and tags that look like chance and are the same in every run.
