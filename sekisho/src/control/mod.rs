@@ -269,10 +269,9 @@ impl Board {
         }
     }
 
-    /// Key delivery failed: has the side that waits told. The delivery's outcome counts it.
+    /// Key delivery failed: has the side that waits told. The delivery's outcome counts it and logs it.
     fn fail(&mut self, session: &SessionRef, code: RefuseCode) {
-        tracing::info!(code = code.label(), hint = code.help(), "key delivery failed");
-        tracing::debug!(client = %session.client, server = %session.server, "the session whose key delivery failed");
+        tracing::debug!(client = %session.client, server = %session.server, code = code.label(), "key delivery failed");
         let client_isn = session.client_isn;
         self.command(session, |owner| Command::Abort {
             flow: owner.flow,

@@ -44,7 +44,15 @@ impl Outcomes {
                 self.completed += 1;
                 self.latency.observe(latency_ns as f64 / 1e9);
             }
-            Err(code) => *self.failed.entry(code.label()).or_default() += 1,
+            Err(code) => {
+                let count = self.failed.entry(code.label()).or_default();
+                *count += 1;
+                // Anybody can make deliveries fail by sending SYNs: the log must not grow with them.
+                if count.is_power_of_two() {
+                    let (code, hint) = (code.label(), code.help());
+                    tracing::info!(code, count, hint, "key delivery failed");
+                }
+            }
         }
     }
 
@@ -65,4 +73,43 @@ pub struct KdcOutcomes {
     pub unavailable: u64,
     /// Messages sent, retries counted, by KDC.
     pub sent: Vec<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_flood_of_failures_does_not_flood_the_log() {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+        let mut outcomes = Outcomes::default();
+        tracing::subscriber::with_default(subscriber, || {
+            for _ in 0..100_000 {
+                outcomes.delivery(Err(RefuseCode::Timeout), 0);
+            }
+            outcomes.delivery(Err(RefuseCode::UnknownDevice), 0);
+        });
+        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.lines().count(), 17 + 1, "1, 2, 4 … 65536, and the first of another code");
+        assert_eq!(outcomes.failed[RefuseCode::Timeout.label()], 100_000);
+    }
 }
