@@ -17,9 +17,10 @@ enum Probe {
 use Probe::{File, Program};
 
 /// Probe, package, reason.
-const NEEDED: [(Probe, &str); 20] = [
-    // Building: C for libbpf, clang for the XDP program, headers for both.
+const NEEDED: [(Probe, &str); 21] = [
+    // Building: C for libbpf, C++ for the fuzzing engine, clang for the XDP program, headers.
     (Program("cc"), "gcc"),
+    (Program("c++"), "g++"),
     (Program("make"), "make"),
     (Program("pkg-config"), "pkg-config"),
     (Program("clang"), "clang"),
