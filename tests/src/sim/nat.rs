@@ -63,6 +63,12 @@ impl Nat {
         readdress(frame, Some(SocketAddr::new(public, port)), None);
     }
 
+    /// The client's end of a connection that the server sees as coming from `seen`.
+    pub(super) fn client_of(&self, seen: SocketAddr) -> SocketAddr {
+        let known = self.clients.get(&(false, seen.port()));
+        known.copied().filter(|_| self.public == Some(seen.ip())).unwrap_or(seen)
+    }
+
     /// A frame on its way to a client. What nobody asked for stays addressed to the translator.
     pub(super) fn down(&mut self, frame: &mut [u8]) {
         if let (Some(_), Some((is_udp, _, Some(public)))) = (self.public, ends(frame))

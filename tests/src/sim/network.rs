@@ -1,6 +1,8 @@
 //! The path between the two stations: what it loses, delays, repeats, damages and translates, by
 //! seed. Owns what happens to a frame and when it arrives; from the calm on it only takes time.
 
+use std::net::SocketAddr;
+
 use super::alter;
 use super::dice::Dice;
 use super::nat::Nat;
@@ -62,6 +64,11 @@ impl Network {
             });
         }
         arrivals
+    }
+
+    /// The client's end of a connection that the server sees as coming from `seen`.
+    pub(super) fn client_of(&self, seen: SocketAddr) -> SocketAddr {
+        self.nat.client_of(seen)
     }
 
     fn alter(

@@ -123,7 +123,8 @@ fn describe(head: &[u8], length: usize) -> String {
                 Err(error) => format!(" {error:?}"),
             };
             let (seq, ack, len) = (tcp.seq.get(), tcp.ack.get(), tcp.payload.len);
-            format!("{ends} {:?} seq {seq} ack {ack} len {len}{ours}", tcp.flags)
+            let window = tcp.window;
+            format!("{ends} {:?} seq {seq} ack {ack} len {len} window {window}{ours}", tcp.flags)
         }
         Transport::Udp(udp) => {
             let kind = udp.payload.slice(&frame).get(1).copied().unwrap_or(0xff);

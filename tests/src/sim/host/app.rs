@@ -5,6 +5,7 @@ use std::fmt;
 
 use smoltcp::socket::tcp::{RecvError, Socket, State};
 
+use super::stall::Stall;
 use crate::sim::invariant::Finding;
 use crate::sim::invariant::streams::{Reader, Streams};
 use crate::sim::party::setup::SERVER_FIRST_PORT;
@@ -50,11 +51,13 @@ pub(in crate::sim) struct App {
     written: u64,
     is_closed: bool,
     has_reset: bool,
+    gave_up: bool,
     was_established: bool,
     inward: Inward,
     reader: Reader,
     name: u64,
     fate: Option<Fate>,
+    pub(super) stall: Stall,
 }
 
 impl App {
@@ -83,11 +86,13 @@ impl App {
             written: 0,
             is_closed: false,
             has_reset: false,
+            gave_up: false,
             was_established: false,
             inward: Inward::Open,
             reader: Reader::default(),
             name,
             fate: None,
+            stall: Stall::default(),
         }
     }
 
@@ -162,9 +167,14 @@ impl App {
         }
     }
 
+    /// Whether this end opened the connection.
+    pub(super) fn is_client(&self) -> bool {
+        self.role != Role::Server
+    }
+
     /// Resets the connection out of turn.
     pub(super) fn give_up(&mut self, socket: &mut Socket<'_>) {
-        self.has_reset = true;
+        self.gave_up = true;
         socket.abort();
     }
 
@@ -181,7 +191,8 @@ impl App {
         if self.fate.is_some() || !is_over {
             return None;
         }
-        let fate = match (whole || self.has_reset, self.was_established) {
+        let as_planned = whole || (self.has_reset && !self.gave_up);
+        let fate = match (as_planned, self.was_established) {
             (true, _) => Fate::Complete,
             (false, true) => Fate::Aborted,
             (false, false) => Fate::Refused,

@@ -4,6 +4,9 @@
 mod app;
 mod device;
 pub(super) mod raw;
+mod stall;
+#[cfg(test)]
+mod tests;
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -24,7 +27,6 @@ use super::invariant::Finding;
 use super::invariant::streams::Streams;
 use super::isn::IsnShift;
 use super::plan::{Connection, Feature, Plan};
-use super::schedule::SECOND;
 
 /// Octets that a socket buffers each way.
 const BUFFER: usize = 16_384;
@@ -32,9 +34,6 @@ const BUFFER: usize = 16_384;
 const GIVE_UP: Duration = Duration::from_secs(30);
 /// And where they may not: beyond two of the longest pauses between repetitions.
 const GIVE_UP_LATE: Duration = Duration::from_secs(150);
-
-/// A host repeats a FIN within this time: smoltcp's longest pause is 10 s.
-const STALL: u64 = 30 * SECOND;
 
 thread_local! {
     /// Milliseconds for TCP timestamps, which are asked for without a parameter.
@@ -59,8 +58,6 @@ pub(super) struct Host {
     near_wrap: bool,
     give_up: Option<Duration>,
     keeps_alive: bool,
-    /// When it last sent more than acknowledgements and probes.
-    spoke_at: u64,
     down: u64,
 }
 
@@ -98,7 +95,6 @@ impl Host {
             keeps_alive: dice.chance(500),
             dice,
             down: plan.down,
-            spoke_at: 0,
         }
     }
 
@@ -136,6 +132,11 @@ impl Host {
 
     /// A frame for this host.
     pub(super) fn push(&mut self, mut frame: Vec<u8>) {
+        if let Some((view, tcp)) = frame::tcp(&frame)
+            && let Some(app) = self.app_of(tcp.dst_port, view.source())
+        {
+            app.stall.hear(&tcp);
+        }
         self.isn.inbound(&mut frame);
         self.pending.push_back(frame);
     }
@@ -161,8 +162,10 @@ impl Host {
         let next = next.map(|at| at.total_micros().cast_unsigned() * 1000);
         let sent = std::mem::take(&mut self.wire.sent);
         let frames: Vec<_> = sent.iter().map(|packet| self.number(packet)).collect();
-        if frames.iter().any(|frame| speaks(frame)) {
-            self.spoke_at = now;
+        for (view, tcp) in frames.iter().filter_map(|frame| frame::tcp(frame)) {
+            if let Some(app) = self.app_of(tcp.src_port, view.destination()) {
+                app.stall.say(&tcp);
+            }
         }
         Ok((frames, next.map(|at| at.max(now + 1000))))
     }
@@ -192,21 +195,37 @@ impl Host {
         self.apps.iter().filter(|(handle, _)| !over.contains(&state(*handle))).count()
     }
 
-    /// Resets a connection whose FIN this stack has forgotten to repeat, which smoltcp 0.14 does
-    /// after a fast retransmission that was acknowledged up to the FIN. True if there was one.
-    pub(super) fn free_stalled(&mut self, now: u64) -> bool {
-        if now < self.spoke_at.saturating_add(STALL) {
-            return false;
-        }
-        let mut found = false;
+    /// Resets the connections on which this stack stands still. The client's ends of them, as this
+    /// host sees them.
+    pub(super) fn free_stalled(&mut self, now: u64) -> Vec<SocketAddr> {
+        let mut freed = Vec::new();
         for (handle, app) in &mut self.apps {
             let socket = self.sockets.get_mut::<Socket<'_>>(*handle);
-            if socket.state() == State::FinWait1 && socket.send_queue() == 0 {
-                found = true;
+            let closing = [State::FinWait1, State::Closing, State::LastAck];
+            let is_due = socket.send_queue() > 0 || closing.contains(&socket.state());
+            if app.stall.look(now, is_due) {
+                let end = if app.is_client() {
+                    socket.local_endpoint()
+                } else {
+                    socket.remote_endpoint()
+                };
+                freed.extend(end.map(SocketAddr::from));
                 app.give_up(socket);
             }
         }
-        found
+        freed
+    }
+
+    /// The connection between a port of this host and `remote`.
+    fn app_of(&mut self, port: u16, remote: Option<SocketAddr>) -> Option<&mut App> {
+        let remote = remote.map(IpEndpoint::from)?;
+        let sockets = &self.sockets;
+        let is_it = |handle| {
+            let socket = sockets.get::<Socket<'_>>(handle);
+            socket.remote_endpoint() == Some(remote)
+                && socket.local_endpoint().is_some_and(|local| local.port == port)
+        };
+        self.apps.iter_mut().find(|(handle, _)| is_it(*handle)).map(|(_, app)| app)
     }
 
     /// A connection in words, for the report.
@@ -238,14 +257,9 @@ impl Host {
     }
 
     /// The port on which a SYN opens a new connection, if this frame is one.
-    fn opened_port(&self, bytes: &[u8]) -> Option<u16> {
+    fn opened_port(&mut self, bytes: &[u8]) -> Option<u16> {
         let (view, tcp) = frame::tcp(bytes)?;
-        let remote = IpEndpoint::from(view.source()?);
-        let known = self.apps.iter().any(|(handle, _)| {
-            let socket = self.sockets.get::<Socket<'_>>(*handle);
-            socket.remote_endpoint() == Some(remote)
-                && socket.local_endpoint().is_some_and(|local| local.port == tcp.dst_port)
-        });
+        let known = self.app_of(tcp.dst_port, view.source()).is_some();
         let opens = tcp.flags.syn() && !tcp.flags.ack() && !known;
         (opens && self.ports.contains(&tcp.dst_port)).then_some(tcp.dst_port)
     }
@@ -271,9 +285,4 @@ impl Host {
         }
         frame
     }
-}
-
-/// Whether a frame says more than an acknowledgement or a keep-alive.
-fn speaks(bytes: &[u8]) -> bool {
-    frame::tcp(bytes).is_some_and(|(_, tcp)| tcp.sequence_len() > 1 || tcp.flags.0 & 7 != 0)
 }

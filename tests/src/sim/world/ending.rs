@@ -1,7 +1,9 @@
 //! How a run goes on once nothing fails any more: every connection ends, a new one works at once,
 //! and when its waits are over nothing is left of any.
 
-use super::{CLIENT, Event, SERVER, World};
+use std::net::SocketAddr;
+
+use super::{CLIENT, Event, RAW_PORT, SERVER, World};
 use crate::sim::host::Fate;
 use crate::sim::host::raw::RawEnd;
 use crate::sim::invariant::Finding;
@@ -32,7 +34,8 @@ impl World<'_> {
             }
         }
         let end = self.raw.as_ref().and_then(|raw| raw.end());
-        if end == Some(RawEnd::Aborted) && self.plan.is_benign() && !self.has_stalled {
+        let raw = SocketAddr::new(self.realm.raw_client, RAW_PORT);
+        if end == Some(RawEnd::Aborted) && self.plan.is_benign() && !self.has_stalled(raw) {
             return Err((SURVIVES, "the crafted host's connection was aborted".to_owned()));
         }
         Ok(())
@@ -41,12 +44,14 @@ impl World<'_> {
     /// The fate of an attempt: whether it may be so, and whether there is another.
     pub(super) fn decided(&mut self, number: usize, fate: Fate) -> Result<(), Finding> {
         self.trace.note(self.schedule.now(), "client", format!("{number} {fate:?}"));
+        let client = SocketAddr::new(self.realm.client, self.connections[number].port);
+        let has_stalled = self.has_stalled(client);
         let (tries, last) = &mut self.attempts[number];
         *last = Some(fate);
         let is_probe = number >= self.plan.connections.len();
         match fate {
             Fate::Complete => {}
-            Fate::Aborted if (self.plan.is_benign() || is_probe) && !self.has_stalled => {
+            Fate::Aborted if (self.plan.is_benign() || is_probe) && !has_stalled => {
                 return Err((SURVIVES, format!("connection {number} was aborted")));
             }
             Fate::Refused if (self.plan.is_benign() || is_probe) && *tries >= TRIES => {
@@ -59,6 +64,20 @@ impl World<'_> {
             Fate::Refused | Fate::Aborted => {}
         }
         Ok(())
+    }
+
+    /// Whether a host reset the connection of this client's end because its own stack stood still.
+    fn has_stalled(&self, client: SocketAddr) -> bool {
+        self.stalled.contains(&(client, self.attempt_from(client)))
+    }
+
+    /// How often a connection was opened from this end.
+    pub(super) fn attempt_from(&self, client: SocketAddr) -> u32 {
+        let attempts = self.connections.iter().zip(&self.attempts);
+        let own = attempts.filter(|(connection, _)| {
+            client == SocketAddr::new(self.realm.client, connection.port)
+        });
+        own.map(|(_, (tries, _))| tries).sum()
     }
 
     /// After the calm a connection works.

@@ -75,6 +75,22 @@ impl World<'_> {
         seat.host = Some(host);
     }
 
+    /// Hosts reset the connections on which their own stacks stand still; these may be aborted.
+    pub(super) fn free_stalled(&mut self) {
+        let now = self.schedule.now();
+        for at in [CLIENT, SERVER] {
+            let seat = &mut self.seats[at];
+            let freed = seat.host.as_mut().map(|host| host.free_stalled(now)).unwrap_or_default();
+            for seen in freed {
+                let client = if at == SERVER { self.network.client_of(seen) } else { seen };
+                self.trace.note(now, self.seats[at].name, format!("stands still: {client}"));
+                let attempt = self.attempt_from(client);
+                self.stalled.insert((client, attempt));
+                self.schedule.after(0, Event::Host(at));
+            }
+        }
+    }
+
     /// All KDCs fail in some way, or no more.
     pub(super) fn kdc_fault(&mut self, fault: Option<KdcFault>) {
         self.trace.note(self.schedule.now(), "KDC fault", format!("{fault:?}"));

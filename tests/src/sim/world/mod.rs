@@ -10,6 +10,7 @@ mod ending;
 mod faults;
 mod stations;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use sekisho_dataplane::Role;
@@ -129,8 +130,9 @@ pub(super) struct World<'a> {
     dice: Dice,
     ticks: u64,
     bad_tags: u64,
-    /// A host had to reset a connection because its own stack was stuck.
-    has_stalled: bool,
+    /// Connections that a host reset because its own stack stood still: the client's end, and
+    /// which attempt it was.
+    stalled: BTreeSet<(SocketAddr, u32)>,
 }
 
 /// What a run came to.
@@ -178,7 +180,7 @@ impl<'a> World<'a> {
             dice: Dice::new(plan.seed, "world"),
             ticks: TICK,
             bad_tags: 0,
-            has_stalled: false,
+            stalled: BTreeSet::new(),
             plan,
         };
         world.start_host(CLIENT);

@@ -5,7 +5,7 @@ use sekisho::control::KdcMessage;
 use sekisho_dataplane::{Command, Event as WorkerEvent, Role};
 use sekisho_port::PortSide;
 
-use super::{AGENT, CLIENT, Event, GATEWAY, PLAIN_LINK, SERVER, World};
+use super::{AGENT, Event, GATEWAY, PLAIN_LINK, World};
 use crate::sim::invariant::Finding;
 use crate::sim::invariant::sessions::{View, none_overdue};
 use crate::sim::party::station::{Deed, Station};
@@ -226,14 +226,7 @@ impl World<'_> {
                 none_overdue(&station.sessions(now), &self.timeouts)?;
             }
         }
-        for host in [CLIENT, SERVER] {
-            let now = self.schedule.now();
-            if self.seats[host].host.as_mut().is_some_and(|host| host.free_stalled(now)) {
-                self.trace.note(now, self.seats[host].name, "frees a stalled connection");
-                self.has_stalled = true;
-                self.schedule.after(0, Event::Host(host));
-            }
-        }
+        self.free_stalled();
         self.schedule.after(self.ticks, Event::Tick);
         Ok(())
     }
