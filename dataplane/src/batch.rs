@@ -43,14 +43,8 @@ pub(crate) fn finish(
                 (Some((_, opened)), PortSide::Cipher) => open::finish(worker, passage, job, opened),
                 (None, _) => Err(DropReason::BadTag),
             },
-            (Work::Ack, PortSide::Plain) => {
-                seal::finish_ack(worker, passage);
-                Ok(())
-            }
-            (Work::Ack, PortSide::Cipher) => {
-                open::finish_ack(worker, passage);
-                Ok(())
-            }
+            (Work::Ack, PortSide::Plain) => seal::finish_ack(worker, passage),
+            (Work::Ack, PortSide::Cipher) => open::finish_ack(worker, passage),
             (Work::KeepAlive, _) => seal::keep_alive(worker, passage),
             (Work::End(verdict), _) => {
                 end::settle_released(worker, io, now);

@@ -7,8 +7,8 @@
 //! burst does what its frames would do one by one.
 
 use sekisho_port::{Frame, PacketIo, PortSide};
-use sekisho_session::{FlowHasher, FlowKey, Time};
-use sekisho_wire::{FrameView, L2Header};
+use sekisho_session::{FlowHasher, Time};
+use sekisho_wire::{FrameView, IcmpView, L2Header, Transport, UdpView};
 
 use crate::batch;
 use crate::buffer::DatagramBuf;
@@ -48,9 +48,10 @@ pub(crate) fn process_frames(
     while !frames.is_empty() {
         let count = frames.len().min(packets.len());
         let batch = &mut packets[..count];
-        let mut train = None;
+        let mut before = None;
         for (packet, frame) in batch.iter_mut().zip(frames.drain(..count)) {
-            read(worker, side, packet, frame, &mut train);
+            read(worker, side, packet, frame, before);
+            before = Some(&*packet);
         }
         process(worker, io, batch, now);
     }
@@ -66,23 +67,19 @@ pub(crate) fn process_frame(
     now: Time,
 ) {
     let mut packets = [Packet::vacant()];
-    read(worker, side, &mut packets[0], frame, &mut None);
+    read(worker, side, &mut packets[0], frame, None);
     process(worker, io, &mut packets, now);
 }
 
-/// The flow of the packet before, and its hash: packets of one flow come in trains.
-struct Train {
-    flow: FlowKey,
-    hash: u64,
-}
-
+/// Fills a packet's record in. Packets of one flow come in trains: the one `before` may know the
+/// flow's hash, whatever has become of it, as flow and hash are written together.
 #[inline]
 fn read(
     worker: &Worker,
     side: PortSide,
     packet: &mut Packet,
     frame: Frame,
-    train: &mut Option<Train>,
+    before: Option<&Packet>,
 ) {
     let config = &worker.config;
     packet.kind = match classify(config, side, frame.data(), &mut packet.segment) {
@@ -90,12 +87,10 @@ fn read(
         Err(reason) => Kind::Bad(reason),
     };
     if let Kind::Tcp = packet.kind {
-        let flow = packet.segment.flow;
-        packet.hash = match train {
-            Some(before) if before.flow == flow => before.hash,
-            _ => config.hasher.hash(&flow),
+        packet.hash = match before {
+            Some(before) if before.segment.flow == packet.segment.flow => before.hash,
+            _ => config.hasher.hash(&packet.segment.flow),
         };
-        *train = Some(Train { flow, hash: packet.hash });
     }
     packet.frame = Some(frame);
 }
@@ -133,7 +128,7 @@ fn standing(worker: &Worker, packet: &mut Packet) -> Standing {
         }
         // What it may quote depends on the acknowledgements before it.
         Kind::Icmp(_) => Standing::Alone,
-        Kind::Datagram | Kind::Bad(_) => Standing::Stranger,
+        Kind::Datagram(_) | Kind::Bad(_) => Standing::Stranger,
     }
 }
 
@@ -152,14 +147,8 @@ fn decide(worker: &mut Worker, packet: &mut Packet, standing: Standing, now: Tim
                 Ok(Verdict::HandOff(owner as u32).into())
             }
         }
-        Kind::Datagram => datagram(worker, segment.side, frame, &segment.view).map(Work::End),
-        Kind::Icmp(icmp) if segment.side == PortSide::Cipher => {
-            icmp_error::decide(worker, frame, &segment.view, icmp).map(Work::End)
-        }
-        Kind::Icmp(icmp) => quotation::cut(frame, &segment.view, icmp).map(|()| {
-            worker.counters.tallies().quotations_cut.add(1);
-            Verdict::Forward.into()
-        }),
+        Kind::Datagram(udp) => datagram(worker, frame, segment, *udp).map(Work::End),
+        Kind::Icmp(icmp) => error_message(worker, frame, segment, icmp).map(Work::End),
         Kind::Bad(reason) => Err(*reason),
     };
     *work = match decided {
@@ -188,18 +177,36 @@ fn tcp(
     work
 }
 
+/// ICMP about protected TCP: from the cipher side it is judged, from the plain side it must quote no
+/// payload.
+fn error_message(
+    worker: &mut Worker,
+    frame: &mut Frame,
+    segment: &Segment,
+    icmp: &IcmpView,
+) -> Result<Verdict, DropReason> {
+    let view = FrameView::of(frame.data(), segment.layers, Transport::Icmp(*icmp));
+    let view = view.ok_or(DropReason::Truncated)?;
+    if segment.side == PortSide::Cipher {
+        return icmp_error::decide(worker, frame, &view, icmp);
+    }
+    quotation::cut(frame, &view, icmp)?;
+    worker.counters.tallies().quotations_cut.add(1);
+    Ok(Verdict::Forward)
+}
+
 /// Key delivery goes to control, which knows what it means; any worker may take it.
 fn datagram(
     worker: &mut Worker,
-    side: PortSide,
     frame: &Frame,
-    view: &FrameView,
+    Segment { side, layers, .. }: &Segment,
+    udp: UdpView,
 ) -> Result<Verdict, DropReason> {
-    let (Some(udp), Some(src), Some(dst)) = (view.udp(), view.source(), view.destination()) else {
-        return Err(DropReason::UdpHeader);
-    };
-    let l2 = L2Header::from_frame(frame.data(), view).ok_or(DropReason::Truncated)?;
-    let payload = udp.payload.slice(frame.data());
+    let (side, frame) = (*side, frame.data());
+    let (src, dst) = layers.addresses(frame).ok_or(DropReason::UdpHeader)?.pair();
+    let (src, dst) = ((src, udp.src_port).into(), (dst, udp.dst_port).into());
+    let l2 = L2Header::from_frame(frame, layers).ok_or(DropReason::Truncated)?;
+    let payload = udp.payload.slice(frame);
     let bytes = DatagramBuf::from_slice(payload)
         .filter(|bytes| !bytes.is_empty())
         .ok_or(DropReason::KdpLength)?;

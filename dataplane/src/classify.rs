@@ -6,12 +6,11 @@
 
 use sekisho_port::PortSide;
 use sekisho_session::{Direction, FlowKey};
-use std::net::{IpAddr, Ipv4Addr};
-
 use sekisho_wire::checksum::{self, Sum};
+use sekisho_wire::ip::PROTO_TCP;
 use sekisho_wire::{
-    FrameView, IpKind, OptionError, ParseError, SekishoOption, SeqNum, Span, TcpFlags,
-    TcpOptionsSummary, TcpView, Transport, parse_frame,
+    FrameView, Layers, OptionError, ParseError, SekishoOption, TcpOptionsSummary, TcpView,
+    Transport, UdpView,
 };
 
 use crate::config::WorkerConfig;
@@ -23,9 +22,9 @@ use crate::packet::Kind;
 pub(crate) struct Segment {
     /// Side it came in on.
     pub(crate) side: PortSide,
-    /// Offsets of the whole frame.
-    pub(crate) view: FrameView,
-    /// Offsets and fields of TCP, as in `view`.
+    /// Where its layers begin.
+    pub(crate) layers: Layers,
+    /// Offsets and fields of TCP.
     pub(crate) tcp: TcpView,
     /// Which way it goes within its flow.
     pub(crate) direction: Direction,
@@ -69,42 +68,21 @@ impl Received {
 impl Segment {
     /// A place for a segment.
     pub(crate) fn vacant(side: PortSide) -> Self {
-        let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-        let tcp = TcpView {
-            src_port: 0,
-            dst_port: 0,
-            seq: SeqNum::new(0),
-            ack: SeqNum::new(0),
-            flags: TcpFlags::NONE,
-            window: 0,
-            checksum: 0,
-            urgent: 0,
-            l4: 0,
-            header_len: 0,
-            payload: Span::default(),
-        };
-        let view = FrameView {
-            src: any,
-            dst: any,
-            l2_len: 0,
-            vlan_count: 0,
-            ip: IpKind::V4,
-            ttl: 0,
-            traffic_class: 0,
-            l3: 0,
-            l4: 0,
-            l4_end: 0,
-            transport: Transport::Other(0),
-        };
         Self {
             side,
-            view,
-            tcp,
+            layers: Layers::NONE,
+            tcp: TcpView::NONE,
             direction: Direction::ClientToServer,
             flow: FlowKey::UNSPECIFIED,
             options: TcpOptionsSummary::default(),
             received: Received::Good,
         }
+    }
+
+    /// The whole view of its frame, for what is no step of the hot path.
+    pub(crate) fn view(&self, frame: &[u8]) -> Result<FrameView, DropReason> {
+        let view = FrameView::of(frame, self.layers, Transport::Tcp(self.tcp));
+        view.ok_or(DropReason::Truncated)
     }
 
     /// Reads the payload for its sum, where that is not known yet.
@@ -147,51 +125,65 @@ pub(crate) fn classify(
     segment: &mut Segment,
 ) -> Result<Kind, DropReason> {
     segment.side = side;
-    segment.view = parse_frame(frame).map_err(parse_reason)?;
-    let view = &segment.view;
-    if view.l4_end - view.l2_len > config.mtu {
-        return Err(DropReason::MtuExceeded);
+    segment.layers.read(frame).map_err(parse_reason)?;
+    if segment.layers.protocol != PROTO_TCP {
+        return other(config, side, frame, segment.layers);
     }
-    let verify = config.verifies(side);
-    let kind = match view.transport {
-        Transport::Tcp(tcp) => {
-            segment.tcp = tcp;
-            segment.received = headers(frame, view, verify)?;
-            return name(config, frame, segment).map(|()| Kind::Tcp);
-        }
-        Transport::Udp(udp) if [udp.src_port, udp.dst_port].contains(&config.kdp_port) => {
-            // M4.1.
-            if side == PortSide::Plain {
-                return Err(DropReason::KdpFromPlain);
-            }
-            Kind::Datagram
-        }
-        Transport::Icmp(icmp) => Kind::Icmp(icmp),
-        Transport::Udp(_) | Transport::Other(_) => return Err(DropReason::UnexpectedProtocol),
-    };
-    if verify && !checksums_hold(frame, view) {
-        return Err(DropReason::BadChecksum);
-    }
-    Ok(kind)
+    segment.tcp.read(frame, &segment.layers).map_err(parse_reason)?;
+    fits(config, &segment.layers)?;
+    headers(frame, segment, config.verifies(side))?;
+    name(config, frame, segment).map(|()| Kind::Tcp)
 }
 
-fn checksums_hold(frame: &[u8], view: &FrameView) -> bool {
-    checksum::verify_ipv4_header(frame, view) && checksum::verify_transport(frame, view)
+fn fits(config: &WorkerConfig, layers: &Layers) -> Result<(), DropReason> {
+    let packet = layers.l4_end - layers.l3;
+    if packet <= config.mtu { Ok(()) } else { Err(DropReason::MtuExceeded) }
+}
+
+/// What is not TCP.
+fn other(
+    config: &WorkerConfig,
+    side: PortSide,
+    frame: &[u8],
+    layers: Layers,
+) -> Result<Kind, DropReason> {
+    let transport = Transport::parse(frame, &layers).map_err(parse_reason)?;
+    fits(config, &layers)?;
+    let is_ours = |udp: UdpView| [udp.src_port, udp.dst_port].contains(&config.kdp_port);
+    let kind = match transport {
+        // M4.1.
+        Transport::Udp(udp) if is_ours(udp) && side == PortSide::Plain => {
+            return Err(DropReason::KdpFromPlain);
+        }
+        Transport::Udp(udp) if is_ours(udp) => Kind::Datagram(udp),
+        Transport::Icmp(icmp) => Kind::Icmp(icmp),
+        Transport::Tcp(_) | Transport::Udp(_) | Transport::Other(_) => {
+            return Err(DropReason::UnexpectedProtocol);
+        }
+    };
+    let view = FrameView::of(frame, layers, transport).ok_or(DropReason::Truncated)?;
+    let holds =
+        checksum::verify_ipv4_header(frame, &view) && checksum::verify_transport(frame, &view);
+    if holds || !config.verifies(side) { Ok(kind) } else { Err(DropReason::BadChecksum) }
 }
 
 /// The sum of a segment's headers, which is its whole checksum where there is no payload.
 #[inline]
-fn headers(frame: &[u8], view: &FrameView, verify: bool) -> Result<Received, DropReason> {
-    let sum = checksum::tcp_header_sum(frame, view).ok_or(DropReason::TcpHeader)?;
+fn headers(frame: &[u8], segment: &mut Segment, verify: bool) -> Result<(), DropReason> {
+    let Segment { layers, tcp, received, .. } = segment;
+    let sum = checksum::tcp_header_sum(frame, layers, tcp).ok_or(DropReason::TcpHeader)?;
     if !verify {
-        return Ok(Received::Offloaded(sum));
+        *received = Received::Offloaded(sum);
+        return Ok(());
     }
-    let received = Received::Headers(sum);
-    let bare = view.tcp().is_some_and(|tcp| tcp.payload.is_empty());
-    if (bare && !received.holds(0)) || !checksum::verify_ipv4_header(frame, view) {
+    *received = Received::Headers(sum);
+    if !checksum::verify_ipv4_header(frame, layers) {
         return Err(DropReason::BadChecksum);
     }
-    Ok(if bare { Received::Good } else { received })
+    if tcp.payload.is_empty() {
+        segment.verify(frame)?;
+    }
+    Ok(())
 }
 
 /// Which way a segment goes, whose it is, what its options say.
@@ -200,11 +192,10 @@ fn name(config: &WorkerConfig, frame: &[u8], segment: &mut Segment) -> Result<()
     let flags = segment.tcp.flags;
     let ends = u8::from(flags.syn()) + u8::from(flags.fin()) + u8::from(flags.rst());
     segment.direction = config.role.direction(segment.side);
-    let flow = FlowKey::from_view(&segment.view, &segment.tcp, segment.direction);
     // A segment is one of SYN, FIN, RST at most, and without ACK only SYN or RST.
     let fault = if ends > 1 || !(flags.ack() || flags.syn() || flags.rst()) {
         Some(DropReason::BadFlags)
-    } else if flow.is_none() {
+    } else if !segment.flow.read(frame, &segment.layers, &segment.tcp, segment.direction) {
         // Addresses that cannot be named (IPv4-mapped IPv6) are on no honest wire.
         Some(DropReason::Ipv6Header)
     } else {
@@ -215,8 +206,7 @@ fn name(config: &WorkerConfig, frame: &[u8], segment: &mut Segment) -> Result<()
         segment.verify(frame)?;
         return Err(fault);
     }
-    segment.flow = flow.unwrap_or(FlowKey::UNSPECIFIED);
-    segment.options = TcpOptionsSummary::walk(segment.tcp.options(frame), &config.options);
+    segment.options.read(segment.tcp.options(frame), &config.options);
     Ok(())
 }
 

@@ -156,14 +156,14 @@ fn list(
     let mut next = (end < worker.table.capacity()).then_some(end);
     for (id, session) in worker.table.page(cursor, PAGE_SLOTS) {
         if rows.len() == rows.capacity() {
-            next = Some(id.index);
+            next = Some(id.index());
             break;
         }
         let server = session.flow().server();
         rows.push(SessionRow {
             flow: *session.flow(),
             client_isn: session.client_isn().get(),
-            generation: id.generation,
+            generation: id.generation(),
             state: session.state(),
             candidate: session.is_candidate(),
             request_id: session.request_id(),

@@ -115,7 +115,7 @@ impl KeyCache {
     #[inline]
     fn set_of(&self, session: SessionId, direction: Direction) -> usize {
         let half = self.sets.len() / 2;
-        (session.index as usize & (half - 1)) + direction.index() * half
+        (session.index() as usize & (half - 1)) + direction.index() * half
     }
 }
 
@@ -132,7 +132,7 @@ mod tests {
     }
 
     fn id(index: u32, generation: u32) -> SessionId {
-        SessionId { index, generation }
+        SessionId::new(index, generation)
     }
 
     fn tag_at(cache: &KeyCache, place: Place) -> Tag {

@@ -73,7 +73,7 @@ fn learn(session: &mut Session, passage: &Passage<'_>) {
     if segment.tcp.flags.ack() {
         session.half_mut(segment.direction.reverse()).acknowledge(segment.tcp.ack);
     }
-    if let Some(l2) = frame.data().get(..usize::from(segment.view.l2_len)) {
+    if let Some(l2) = frame.data().get(..usize::from(segment.layers.l3)) {
         session.set_l2_bytes(segment.direction, l2);
     }
     session.touch(*now);
@@ -95,7 +95,7 @@ pub(crate) fn verified(worker: &mut Worker, passage: &Passage<'_>, stretch: Stre
             worker: worker.config.index,
             flow: *session.flow(),
             client_isn: session.client_isn().get(),
-            generation: id.generation,
+            generation: id.generation(),
         };
         worker.push_surely(event);
     }

@@ -5,7 +5,7 @@ use sekisho_cipher::{Associated, BadTag, Payload, Sums};
 use sekisho_session::{Direction, Session, SessionId, State};
 use sekisho_wire::options::TAG_OPTION_LEN;
 use sekisho_wire::tcp::TCP_HEADER_LEN;
-use sekisho_wire::{Rewrite, SekishoOption, TagOption, apply_options};
+use sekisho_wire::{Rewrite, SekishoOption, TagOption};
 
 use crate::classify::Segment;
 use crate::drop_reason::DropReason;
@@ -108,7 +108,7 @@ fn bare_ack(
         && session.state() == State::Keyed
         && origin.is_some_and(|isn| segment.tcp.ack == isn.advance(1));
     if waits {
-        Ok(Verdict::Hold(id.index, HoldKind::Ack).into())
+        Ok(Verdict::Hold(id.index(), HoldKind::Ack).into())
     } else {
         Err(DropReason::Unsynchronised)
     }
@@ -116,14 +116,15 @@ fn bare_ack(
 
 /// A bare ACK of a synchronised session goes on as it came. Not authenticated: it moves `una`,
 /// within what was sealed, and no timer.
-pub(crate) fn finish_ack(worker: &mut Worker, passage: Passage<'_>) {
+pub(crate) fn finish_ack(worker: &mut Worker, passage: Passage<'_>) -> Result<(), DropReason> {
     let Passage { frame, segment, id, now } = passage;
     if let Some(session) = worker.table.get_mut(id) {
         session.half_mut(segment.direction.reverse()).acknowledge(segment.tcp.ack);
     }
-    rewrite::finish(frame, segment.view, segment.received.into(), &worker.counters);
+    rewrite::pass_on(frame, segment, &worker.counters)?;
     // The last segment of a connection that the client closed first is this one.
     teardown::fins(worker, id, now);
+    Ok(())
 }
 
 /// Payload, FIN or RST without a tag never passes, but for one case under `prefer`: a server
@@ -169,8 +170,8 @@ fn tagged(
         return Err(DropReason::AckMismatch);
     }
     if session.keys(direction).is_none() {
-        return if answers_syn && len == 0 && !worker.hold.has(id.index, HoldKind::Handshake) {
-            Ok(Verdict::Hold(id.index, HoldKind::Handshake).into())
+        return if answers_syn && len == 0 && !worker.hold.has(id.index(), HoldKind::Handshake) {
+            Ok(Verdict::Hold(id.index(), HoldKind::Handshake).into())
         } else {
             Err(DropReason::Unsynchronised)
         };
@@ -290,9 +291,8 @@ fn verified(
             rewrite::cut_tag(frame, segment, *keep, &option, (header, sums.after))?;
         }
         (Options::Rewritten(block), _) => {
-            let view = apply_options(frame.buffer_mut(), &segment.view, block, len)
-                .map_err(|_| DropReason::OptionRoom)?;
-            rewrite::finish(frame, view, Checksum::Payload(sums.after), &worker.counters);
+            let checksum = Checksum::Payload(sums.after);
+            rewrite::apply(frame, segment, (block, len), checksum, &worker.counters)?;
         }
         // Only segments with a header sum are spliced.
         (Options::Spliced(_), None) => return Err(DropReason::OptionRoom),

@@ -7,7 +7,7 @@
 use sekisho_cipher::{Associated, Payload, SegmentFlags, Tag};
 use sekisho_port::{Frame, PortSide};
 use sekisho_session::{SessionId, Time};
-use sekisho_wire::{IcmpView, OptionBlock};
+use sekisho_wire::{IcmpView, OptionBlock, UdpView};
 
 use crate::classify::Segment;
 use crate::drop_reason::DropReason;
@@ -50,7 +50,7 @@ pub(crate) enum Kind {
     /// A TCP segment.
     Tcp,
     /// A key-delivery datagram from the cipher side.
-    Datagram,
+    Datagram(UdpView),
     /// An ICMP message that may be an error about protected TCP.
     Icmp(IcmpView),
     /// Nothing that may pass.
@@ -127,7 +127,7 @@ impl Job {
     pub(crate) fn vacant() -> Self {
         let flags = SegmentFlags { fin: false, rst: false };
         Self {
-            id: SessionId { index: u32::MAX, generation: 0 },
+            id: SessionId::NONE,
             key: Place::NONE,
             associated: Associated { offset: 0, flags, phase: 0 },
             at: Payload { src: 0, dst: 0, len: 0 },

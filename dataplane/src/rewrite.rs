@@ -7,7 +7,9 @@ use sekisho_wire::edit::resize_options;
 use sekisho_wire::options::MssChange;
 use sekisho_wire::options::TAG_OPTION_LEN;
 use sekisho_wire::tcp::TCP_HEADER_LEN;
-use sekisho_wire::{FrameView, Rewrite, Rewritten, TcpFlags, TcpView, apply_options, clear_urgent};
+use sekisho_wire::{
+    FrameView, OptionBlock, Rewrite, Rewritten, TcpFlags, TcpView, apply_options, clear_urgent,
+};
 
 use crate::classify::{Received, Segment};
 use crate::counters::WorkerCounters;
@@ -33,10 +35,7 @@ pub(crate) fn handshake(
         tallies.handshake_stripped.add(1);
     }
     tallies.options_trimmed.add(u64::from(done.changes.gave_way()));
-    let view = apply_options(frame.buffer_mut(), &segment.view, &done.block, 0)
-        .map_err(|_| DropReason::OptionRoom)?;
-    finish(frame, view, Checksum::Stale, counters);
-    Ok(())
+    apply(frame, segment, (&done.block, 0), Checksum::Stale, counters)
 }
 
 /// The options of `segment` rewritten; nothing is written to the frame yet.
@@ -61,9 +60,21 @@ pub(crate) fn cut_payload(
     counters: &WorkerCounters,
 ) -> Result<(), DropReason> {
     let done = options(frame, segment, rewrite)?;
-    let view = apply_options(frame.buffer_mut(), &segment.view, &done.block, 0)
-        .map_err(|_| DropReason::OptionRoom)?;
-    finish(frame, view, Checksum::Stale, counters);
+    apply(frame, segment, (&done.block, 0), Checksum::Stale, counters)
+}
+
+/// Puts a rewritten `block` in place of the options of a segment that keeps `len` octets of payload.
+pub(crate) fn apply(
+    frame: &mut Frame,
+    segment: &Segment,
+    (block, len): (&OptionBlock, u16),
+    checksum: Checksum,
+    counters: &WorkerCounters,
+) -> Result<(), DropReason> {
+    let view = segment.view(frame.data())?;
+    let view =
+        apply_options(frame.buffer_mut(), &view, block, len).map_err(|_| DropReason::OptionRoom)?;
+    finish(frame, view, checksum, counters);
     Ok(())
 }
 
@@ -83,18 +94,12 @@ pub(crate) fn append_tag(
     option: &[u8; TAG_OPTION_LEN],
     (header, payload): (Sum, u16),
 ) -> Result<(), DropReason> {
-    let buffer = frame.buffer_mut();
     let keep = usize::from(keep);
-    let len = segment.tcp.payload.len;
-    let end = resize_options(buffer, &segment.view, keep + TAG_OPTION_LEN, len)
-        .map_err(|_| DropReason::OptionRoom)?;
-    let at = usize::from(segment.tcp.l4) + TCP_HEADER_LEN + keep;
-    let place = buffer.get_mut(at..at + TAG_OPTION_LEN).ok_or(DropReason::OptionRoom)?;
-    place.copy_from_slice(option);
-    let sum = header.word(!segment.tcp.checksum).word(TAG_WORDS).word(TAG_OPTION_LEN as u16);
-    checksum::put_tcp(buffer, &segment.view, sum.bytes(option).word(payload));
-    frame.set_len(usize::from(end));
-    Ok(())
+    let at = usize::from(segment.layers.l4) + TCP_HEADER_LEN + keep;
+    let place = frame.buffer_mut().get_mut(at..).and_then(<[u8]>::first_chunk_mut);
+    *place.ok_or(DropReason::OptionRoom)? = *option;
+    let sum = header.word(TAG_WORDS).word(TAG_OPTION_LEN as u16).bytes(option).word(payload);
+    end_options(frame, segment, keep + TAG_OPTION_LEN, sum)
 }
 
 /// Takes the tag off behind the first `keep` octets of options: the reverse of [`append_tag`].
@@ -106,12 +111,24 @@ pub(crate) fn cut_tag(
     option: &[u8; TAG_OPTION_LEN],
     (header, payload): (Sum, u16),
 ) -> Result<(), DropReason> {
+    let sum = header.word(!TAG_WORDS).word(!(TAG_OPTION_LEN as u16));
+    let sum = sum.minus(Sum::of(option)).word(payload);
+    end_options(frame, segment, usize::from(keep), sum)
+}
+
+/// Ends the options after `len` octets; `sum` is the segment's as it leaves, but for the checksum
+/// that it came with.
+#[inline]
+fn end_options(
+    frame: &mut Frame,
+    Segment { layers, tcp, .. }: &Segment,
+    len: usize,
+    sum: Sum,
+) -> Result<(), DropReason> {
     let buffer = frame.buffer_mut();
-    let len = segment.tcp.payload.len;
-    let end = resize_options(buffer, &segment.view, usize::from(keep), len)
-        .map_err(|_| DropReason::OptionRoom)?;
-    let sum = header.word(!segment.tcp.checksum).word(!TAG_WORDS).word(!(TAG_OPTION_LEN as u16));
-    checksum::put_tcp(buffer, &segment.view, sum.minus(Sum::of(option)).word(payload));
+    let end =
+        resize_options(buffer, layers, len, tcp.payload.len).map_err(|_| DropReason::OptionRoom)?;
+    checksum::put_tcp(buffer, layers, sum.word(!tcp.checksum));
     frame.set_len(usize::from(end));
     Ok(())
 }
@@ -149,14 +166,24 @@ pub(crate) fn pass(frame: &mut Frame, view: &FrameView, checksum: Checksum) {
     frame.set_len(view.frame_len());
 }
 
+/// The last step of a segment of a session that keeps its options and its payload.
+pub(crate) fn pass_on(
+    frame: &mut Frame,
+    segment: &Segment,
+    counters: &WorkerCounters,
+) -> Result<(), DropReason> {
+    let checksum = segment.received.into();
+    if checksum == Checksum::Good && !is_urgent(&segment.tcp) {
+        frame.set_len(segment.layers.frame_len());
+    } else {
+        finish(frame, segment.view(frame.data())?, checksum, counters);
+    }
+    Ok(())
+}
+
 /// The last step of every TCP segment that passes a session: no urgent pointer (hazard 10), a
 /// checksum that holds, no Ethernet padding.
-pub(crate) fn finish(
-    frame: &mut Frame,
-    mut view: FrameView,
-    checksum: Checksum,
-    counters: &WorkerCounters,
-) {
+fn finish(frame: &mut Frame, mut view: FrameView, checksum: Checksum, counters: &WorkerCounters) {
     let cleared = clear_urgent(frame.buffer_mut(), &mut view);
     if cleared {
         counters.tallies().urgent_cleared.add(1);

@@ -4,10 +4,9 @@
 
 use sekisho_cipher::{Associated, Payload, Sealed, SegmentFlags};
 use sekisho_session::{Charge, Direction, OffsetError, Placement, RST_ANSWER_OFFSET, Session};
-use sekisho_wire::edit::write_tag;
 use sekisho_wire::options::TAG_OPTION_LEN;
 use sekisho_wire::tcp::{MAX_OPTIONS_LEN, TCP_HEADER_LEN};
-use sekisho_wire::{Rewrite, TagOption, apply_options};
+use sekisho_wire::{Rewrite, TagOption};
 
 use crate::classify::Segment;
 use crate::drop_reason::DropReason;
@@ -100,10 +99,10 @@ fn is_half_open(session: &Session, segment: &Segment) -> bool {
 /// What the client would answer (RFC 9293, 3.10.7.3). Its own RST could not be sealed: it lies in no
 /// stream that there is.
 fn answer_half_open(passage: Passage<'_>) -> Verdict {
-    if answer::turn_into_reset(passage.frame, &passage.segment.view) {
-        Verdict::Answer(DropReason::HalfOpen)
-    } else {
-        Verdict::Drop(DropReason::HalfOpen)
+    let Passage { frame, segment, .. } = passage;
+    match segment.view(frame.data()) {
+        Ok(view) if answer::turn_into_reset(frame, &view) => Verdict::Answer(DropReason::HalfOpen),
+        _ => Verdict::Drop(DropReason::HalfOpen),
     }
 }
 
@@ -127,7 +126,7 @@ fn prepare(
     };
     let start = usize::from(segment.tcp.l4) + TCP_HEADER_LEN + job.options.len(TAG_OPTION_LEN);
     let end = start + usize::from(len);
-    if end - usize::from(segment.view.l2_len) > usize::from(worker.config.mtu) {
+    if end - usize::from(segment.layers.l3) > usize::from(worker.config.mtu) {
         return Err(DropReason::GrownBeyondMtu);
     }
     let Worker { table, keys, .. } = worker;
@@ -183,12 +182,12 @@ pub(crate) fn finish(
             rewrite::append_tag(frame, segment, *keep, &option, (header, sealed.sums.after))?;
         }
         (Options::Rewritten(block), _) => {
-            let view = apply_options(frame.buffer_mut(), &segment.view, block, len)
-                .map_err(|_| DropReason::OptionRoom)?;
-            if !write_tag(frame.buffer_mut(), &view, block, &sealed.tag) {
+            let mut block = *block;
+            if !block.set_tag(&sealed.tag) {
                 return Err(DropReason::OptionRoom);
             }
-            rewrite::finish(frame, view, Checksum::Payload(sealed.sums.after), &worker.counters);
+            let checksum = Checksum::Payload(sealed.sums.after);
+            rewrite::apply(frame, segment, (&block, len), checksum, &worker.counters)?;
             worker.counters.tallies().options_trimmed.add(u64::from(job.trimmed));
         }
         // Only segments with a header sum are spliced.
@@ -206,11 +205,12 @@ pub(crate) fn finish(
 }
 
 /// A bare ACK goes on as it came.
-pub(crate) fn finish_ack(worker: &mut Worker, passage: Passage<'_>) {
+pub(crate) fn finish_ack(worker: &mut Worker, passage: Passage<'_>) -> Result<(), DropReason> {
     let segment = passage.segment;
-    rewrite::finish(passage.frame, segment.view, segment.received.into(), &worker.counters);
+    rewrite::pass_on(passage.frame, segment, &worker.counters)?;
     notes::trusted(worker, &passage);
     teardown::fins(worker, passage.id, passage.now);
+    Ok(())
 }
 
 /// A keep-alive goes on as a bare ACK (hazard 8).

@@ -160,7 +160,8 @@ pub(crate) fn pass_clear(
     if segment.options.ours_span.is_some() {
         return Err(DropReason::OptionMisplaced);
     }
-    rewrite::pass(frame, &segment.view, segment.received.into());
+    let view = segment.view(frame.data())?;
+    rewrite::pass(frame, &view, segment.received.into());
     worker.counters.tallies().passed_clear.add(1);
     Ok(Verdict::Forward)
 }

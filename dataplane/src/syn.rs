@@ -101,10 +101,9 @@ fn without_request(
 /// Refused: by RST or by silence, as configured.
 fn refuse(worker: &Worker, frame: &mut Frame, segment: &Segment, reason: DropReason) -> Verdict {
     let answers = worker.config.refusal == Refusal::Reset;
-    if answers && answer::turn_into_reset(frame, &segment.view) {
-        Verdict::Answer(reason)
-    } else {
-        Verdict::Drop(reason)
+    match segment.view(frame.data()) {
+        Ok(view) if answers && answer::turn_into_reset(frame, &view) => Verdict::Answer(reason),
+        _ => Verdict::Drop(reason),
     }
 }
 
@@ -124,7 +123,7 @@ fn begin(
     if !worker.has_event_room() {
         return Err(DropReason::EventRingFull);
     }
-    let l2 = L2Header::from_frame(frame.data(), &segment.view).ok_or(DropReason::Truncated)?;
+    let l2 = L2Header::from_frame(frame.data(), &segment.layers).ok_or(DropReason::Truncated)?;
     let rewrite = outgoing(worker, segment, request_id);
     // Rewritten, or shown to be rewritable, before there is a session to be left behind.
     match role {
@@ -149,14 +148,14 @@ fn begin(
         worker: worker.config.index,
         flow: segment.flow,
         client_isn: segment.tcp.seq.get(),
-        generation: id.generation,
+        generation: id.generation(),
         request_id,
         option: RequestOption { request_id }.encode(&worker.config.options),
         service,
         l2,
     });
     Ok(match role {
-        Role::Gateway => Verdict::Hold(id.index, HoldKind::Handshake),
+        Role::Gateway => Verdict::Hold(id.index(), HoldKind::Handshake),
         Role::Client => Verdict::Forward,
     })
 }
@@ -184,7 +183,7 @@ fn outgoing(worker: &Worker, segment: &Segment, request_id: u64) -> Rewrite {
     let codes = worker.config.options;
     match worker.config.role {
         Role::Gateway => {
-            Rewrite::strip(codes).with_mss(MssRule::for_path(segment.view.ip, worker.config.mtu))
+            Rewrite::strip(codes).with_mss(MssRule::for_path(segment.layers.ip, worker.config.mtu))
         }
         Role::Client => {
             Rewrite::insert(codes, SekishoOption::Request(RequestOption { request_id }))
@@ -204,10 +203,10 @@ fn repeated(
         return Err(DropReason::RequestMismatch);
     }
     if !notes::syn_is_released(session) {
-        if worker.hold.has(id.index, HoldKind::Handshake) {
+        if worker.hold.has(id.index(), HoldKind::Handshake) {
             return Err(DropReason::SynRepeated);
         }
-        return Ok(Verdict::Hold(id.index, HoldKind::Handshake));
+        return Ok(Verdict::Hold(id.index(), HoldKind::Handshake));
     }
     if is_over(session) {
         return Err(DropReason::SynRepeated);

@@ -81,13 +81,13 @@ fn from_gateway(
         None => return without_accept(worker, passage),
     }
     if !session.is_synchronised() {
-        if worker.hold.has(id.index, HoldKind::Handshake) {
+        if worker.hold.has(id.index(), HoldKind::Handshake) {
             return Err(DropReason::SynRepeated);
         }
-        return Ok(Verdict::Hold(id.index, HoldKind::Handshake));
+        return Ok(Verdict::Hold(id.index(), HoldKind::Handshake));
     }
     let strip =
-        Rewrite::strip(codes).with_mss(MssRule::for_path(segment.view.ip, worker.config.mtu));
+        Rewrite::strip(codes).with_mss(MssRule::for_path(segment.layers.ip, worker.config.mtu));
     rewrite::options(passage.frame, segment, &strip)?;
     fix_origin(session, segment)?;
     rewrite::handshake(passage.frame, segment, &strip, &worker.counters)?;

@@ -70,7 +70,7 @@ pub(crate) fn remove(worker: &mut Worker, id: SessionId, cause: CloseCause) {
 pub(crate) fn forget(worker: &mut Worker, removed: &Removed, cause: CloseCause) {
     worker.keys.forget(removed.id);
     for kind in [HoldKind::Handshake, HoldKind::Ack] {
-        if let Some(frame) = worker.hold.take(removed.id.index, kind) {
+        if let Some(frame) = worker.hold.take(removed.id.index(), kind) {
             worker.discard.push((frame, DropReason::HoldEnded));
         }
     }
@@ -79,7 +79,7 @@ pub(crate) fn forget(worker: &mut Worker, removed: &Removed, cause: CloseCause) 
         worker: worker.config.index,
         flow: removed.flow,
         client_isn: removed.client_isn.get(),
-        generation: removed.id.generation,
+        generation: removed.id.generation(),
         cause,
     });
 }

@@ -207,7 +207,7 @@ impl Worker {
 
     /// Lets one held frame of a session go.
     pub(crate) fn release(&mut self, id: SessionId, kind: HoldKind) {
-        if let Some(frame) = self.hold.take(id.index, kind) {
+        if let Some(frame) = self.hold.take(id.index(), kind) {
             // Handshakes and ACKs are held where they came in: always the cipher side.
             self.released.push_back((PortSide::Cipher, frame));
         }

@@ -5,7 +5,8 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use sekisho_wire::{FrameView, IpKind, TcpView};
+use sekisho_wire::layers::Addresses;
+use sekisho_wire::{IpKind, Layers, TcpView};
 
 /// Direction of a segment within its session, wherever it is seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -108,18 +109,42 @@ impl FlowKey {
         ([word(0), word(1), word(2), word(3)], u32::from_ne_bytes(ports))
     }
 
-    /// The flow of a segment that goes in `direction`.
+    /// Becomes the flow of a segment in `frame` that goes in `direction`.
     ///
-    /// `None` as for [`FlowKey::new`]: drop the frame.
+    /// False, and no change, where [`FlowKey::new`] gives none: drop the frame.
     #[inline]
     #[must_use]
-    pub fn from_view(frame: &FrameView, tcp: &TcpView, direction: Direction) -> Option<Self> {
-        let src = (frame.src, tcp.src_port);
-        let dst = (frame.dst, tcp.dst_port);
-        match direction {
-            Direction::ClientToServer => Self::between(src, dst),
-            Direction::ServerToClient => Self::between(dst, src),
-        }
+    pub fn read(
+        &mut self,
+        frame: &[u8],
+        layers: &Layers,
+        tcp: &TcpView,
+        direction: Direction,
+    ) -> bool {
+        let Some(addresses) = layers.addresses(frame) else {
+            return false;
+        };
+        let (src, dst) = match addresses {
+            Addresses::V4(&[a, b, c, d, e, f, g, h]) => {
+                (mapped([a, b, c, d]), mapped([e, f, g, h]))
+            }
+            Addresses::V6(octets) => {
+                let (words, _) = octets.as_chunks::<8>();
+                let word = |at: usize| u64::from_ne_bytes(words[at]);
+                let (src, dst) = ([word(0), word(1)], [word(2), word(3)]);
+                if is_mapped(src) || is_mapped(dst) {
+                    return false;
+                }
+                (src, dst)
+            }
+        };
+        let (src_port, dst_port) = (u32::from(tcp.src_port), u32::from(tcp.dst_port));
+        let ([a, b], [c, d], ports) = match direction {
+            Direction::ClientToServer => (src, dst, src_port << 16 | dst_port),
+            Direction::ServerToClient => (dst, src, dst_port << 16 | src_port),
+        };
+        *self = Self::from_words(([a, b, c, d], ports.to_be()));
+        true
     }
 
     /// Address and port of the opener.
@@ -162,7 +187,7 @@ impl FlowKey {
         let ([a, b, c, d], ports) = self.words();
         let ports = u32::from_be(ports);
         let (client_port, server_port) = (u64::from(ports >> 16), u64::from(ports & 0xffff));
-        if a == 0 && u64::from_be(b) >> 32 == 0xffff {
+        if is_mapped([a, b]) {
             let end = |word: u64, port: u64| (u64::from_be(word) & 0xffff_ffff) << 16 | port;
             let (client, server) = (end(b, client_port), end(d, server_port));
             return Ordered::V4([client.min(server), client.max(server)]);
@@ -190,10 +215,24 @@ impl fmt::Debug for FlowKey {
 fn address(addr: IpAddr) -> Option<[u64; 2]> {
     let halves = |bits: u128| [((bits >> 64) as u64).to_be(), (bits as u64).to_be()];
     match addr {
-        IpAddr::V4(v4) => Some([0, (0xffff << 32 | u64::from(v4.to_bits())).to_be()]),
+        IpAddr::V4(v4) => Some(mapped(v4.octets())),
         IpAddr::V6(v6) if v6.to_bits() >> 32 == 0xffff => None,
         IpAddr::V6(v6) => Some(halves(v6.to_bits())),
     }
+}
+
+/// The words of an IPv4 address in its mapped form.
+#[inline]
+fn mapped([a, b, c, d]: [u8; 4]) -> [u64; 2] {
+    [0, u64::from_ne_bytes([0, 0, 0xff, 0xff, a, b, c, d])]
+}
+
+/// Whether these are the words of an IPv4 address.
+#[inline]
+fn is_mapped([high, low]: [u64; 2]) -> bool {
+    const MARK: u64 = u64::from_ne_bytes([0, 0, 0xff, 0xff, 0, 0, 0, 0]);
+    const MASK: u64 = u64::from_ne_bytes([0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
+    high | (low & MASK ^ MARK) == 0
 }
 
 fn socket_addr(address: &[u8], port: &[u8]) -> SocketAddr {

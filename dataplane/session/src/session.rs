@@ -1,6 +1,7 @@
 //! One session. Owns: what is known of a connection that runs in cipher, in 232 octets. Not: which
 //! sessions there are, nor their life (the table).
 
+use std::fmt;
 use std::time::Duration;
 
 use sekisho_cipher::{EpochKeys, TrafficKeys};
@@ -16,12 +17,41 @@ use crate::state::{Input, State, Transition, next};
 use crate::time::{Tick, Time};
 
 /// A handle: slot in its table, and which session of that slot. Stale once the session is gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct SessionId {
+///
+/// One word, so that it is written whole where it is read whole.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SessionId(u64);
+
+impl SessionId {
+    /// Of no session.
+    pub const NONE: Self = Self::new(u32::MAX, 0);
+
+    /// The session of this number in this slot.
+    #[inline]
+    #[must_use]
+    pub const fn new(index: u32, generation: u32) -> Self {
+        Self((generation as u64) << 32 | index as u64)
+    }
+
     /// Slot; below the table's capacity.
-    pub index: u32,
+    #[inline]
+    #[must_use]
+    pub const fn index(self) -> u32 {
+        (self.0 & 0xffff_ffff) as u32
+    }
+
     /// Number of the session, unique in its table (until 2^32 sessions later).
-    pub generation: u32,
+    #[inline]
+    #[must_use]
+    pub const fn generation(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SessionId({} in slot {})", self.generation(), self.index())
+    }
 }
 
 const OCCUPIED: u8 = 1;

@@ -129,20 +129,20 @@ impl SessionTable {
     /// The very session that a command names; `None` if it is stale.
     #[must_use]
     pub fn find(&self, flow: &FlowKey, client_isn: SeqNum, generation: u32) -> Option<SessionId> {
-        self.find_by_isn(flow, client_isn).filter(|id| id.generation == generation)
+        self.find_by_isn(flow, client_isn).filter(|id| id.generation() == generation)
     }
 
     /// A session by its handle; `None` if it is stale.
     #[inline]
     #[must_use]
     pub fn get(&self, id: SessionId) -> Option<&Session> {
-        self.slots.get(id.index as usize).filter(|session| is(session, id))
+        self.slots.get(id.index() as usize).filter(|session| is(session, id))
     }
 
     /// A session by its handle; `None` if it is stale.
     #[inline]
     pub fn get_mut(&mut self, id: SessionId) -> Option<&mut Session> {
-        self.slots.get_mut(id.index as usize).filter(|session| is(session, id))
+        self.slots.get_mut(id.index() as usize).filter(|session| is(session, id))
     }
 
     /// Begins a session in [`State::Requested`]: the live one of its tuple, or a candidate beside it
@@ -166,13 +166,13 @@ impl SessionTable {
         }
         let slot = self.free.pop().ok_or(InsertError::Full)?;
         self.last_generation = self.last_generation.wrapping_add(1);
-        let id = SessionId { index: slot, generation: self.last_generation };
+        let id = SessionId::new(slot, self.last_generation);
 
         let Self { slots, index, hasher, .. } = self;
         let occupied = (0..).zip(slots.iter()).filter(|(_, s)| s.is_occupied()).map(|(i, _)| i);
         index.insert(hash, slot, |slot| hasher.hash(slots[slot as usize].flow()), occupied);
         let session = &mut slots[slot as usize];
-        session.begin(*flow, client_isn, id.generation, now);
+        session.begin(*flow, client_isn, id.generation(), now);
         session.set_candidate(live.is_some());
         if let Some(live) = live.and_then(|live| self.get_mut(live)) {
             live.set_has_candidate(true);
@@ -218,9 +218,9 @@ impl SessionTable {
         };
         let (was_candidate, had_candidate) = (session.is_candidate(), session.has_candidate());
         let hash = self.hash(&flow);
-        self.index.remove(hash, id.index);
-        self.slots[id.index as usize].end();
-        self.free.push(id.index);
+        self.index.remove(hash, id.index());
+        self.slots[id.index() as usize].end();
+        self.free.push(id.index());
         self.by_state[state.index()] -= 1;
 
         let mut successor = None;
@@ -253,7 +253,7 @@ impl SessionTable {
             if session.is_occupied()
                 && let Some(input) = session.expired(timeouts, now)
             {
-                return Some((SessionId { index, generation: session.generation() }, input));
+                return Some((SessionId::new(index, session.generation()), input));
             }
         }
         None
@@ -263,7 +263,7 @@ impl SessionTable {
     pub fn page(&self, first: u32, slots: u32) -> impl Iterator<Item = (SessionId, &Session)> {
         (first..self.capacity()).take(slots as usize).filter_map(|index| {
             let session = &self.slots[index as usize];
-            let id = SessionId { index, generation: session.generation() };
+            let id = SessionId::new(index, session.generation());
             session.is_occupied().then_some((id, session))
         })
     }
@@ -333,12 +333,12 @@ impl SessionTable {
     #[inline]
     fn find_where(&self, hash: u64, is: impl Fn(&Session) -> bool) -> Option<SessionId> {
         let index = self.index.find(hash, |slot| is(&self.slots[slot as usize]))?;
-        Some(SessionId { index, generation: self.slots[index as usize].generation() })
+        Some(SessionId::new(index, self.slots[index as usize].generation()))
     }
 }
 
 fn is(session: &Session, id: SessionId) -> bool {
-    session.is_occupied() && session.generation() == id.generation
+    session.is_occupied() && session.generation() == id.generation()
 }
 
 #[cfg(test)]

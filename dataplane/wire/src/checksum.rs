@@ -6,7 +6,9 @@
 
 use crate::bytes::{chunk, put16};
 use crate::frame::{FrameView, Transport, UDP_HEADER_LEN};
-use crate::ip::{IPV4_HEADER_LEN, IpKind, PROTO_ICMPV6, PROTO_TCP, PROTO_UDP};
+use crate::ip::{IpKind, PROTO_ICMPV6, PROTO_TCP, PROTO_UDP};
+use crate::layers::{Addresses, Layers};
+use crate::tcp::TcpView;
 use std::net::IpAddr;
 
 /// Offset of the checksum in a TCP header.
@@ -67,12 +69,11 @@ impl Sum {
     /// Folded to 16 bits, in host order, not complemented.
     #[inline]
     pub fn fold(self) -> u16 {
-        let sum = (self.0 >> 32) + (self.0 & 0xFFFF_FFFF);
-        let sum = (sum >> 32) + (sum & 0xFFFF_FFFF);
-        let sum = (sum >> 16) + (sum & 0xFFFF);
-        let sum = (sum >> 16) + (sum & 0xFFFF);
-        let sum = (sum >> 16) + (sum & 0xFFFF);
-        u16::from_be(sum as u16)
+        // Halves, with end-around carry each time.
+        let (sum, carry) = (self.0 as u32).overflowing_add((self.0 >> 32) as u32);
+        let sum = sum.wrapping_add(u32::from(carry));
+        let (sum, carry) = (sum as u16).overflowing_add((sum >> 16) as u16);
+        u16::from_be(sum.wrapping_add(u16::from(carry)))
     }
 
     /// The checksum: folded and complemented, in host order.
@@ -138,17 +139,21 @@ fn sum_header(bytes: &[u8]) -> Sum {
 
 #[inline(always)]
 fn sum_array<const N: usize>(bytes: &[u8; N]) -> Sum {
-    let (words, _) = bytes.as_chunks::<4>();
-    Sum(words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum())
+    let (longs, rest) = bytes.as_chunks::<8>();
+    let (words, _) = rest.as_chunks::<4>();
+    let longs = longs.iter().map(|long| Sum(u64::from_ne_bytes(*long)));
+    let words = words.iter().map(|word| Sum(u64::from(u32::from_ne_bytes(*word))));
+    longs.chain(words).fold(Sum::ZERO, Sum::plus)
 }
 
-/// The sum of both addresses of a packet whose IP header begins at `l3`.
+/// The sum of the pseudo header, its addresses read from the frame; `len` as in [`pseudo_header`].
 #[inline]
-fn addresses(frame: &[u8], ip: IpKind, l3: usize) -> Option<Sum> {
-    Some(match ip {
-        IpKind::V4 => sum_array(chunk::<8>(frame, l3 + 12)?),
-        IpKind::V6 => sum_array(chunk::<32>(frame, l3 + 8)?),
-    })
+fn pseudo_in(frame: &[u8], layers: &Layers, len: u16) -> Option<Sum> {
+    let addresses = match layers.addresses(frame)? {
+        Addresses::V4(octets) => sum_array(octets),
+        Addresses::V6(octets) => sum_array(octets),
+    };
+    Some(addresses.word(u16::from(layers.protocol)).word(len))
 }
 
 /// The sum of one address, straight from its words.
@@ -177,22 +182,13 @@ pub fn ipv4_header(header: &[u8]) -> u16 {
     Sum::of(before).bytes(after).finish()
 }
 
-/// The IPv4 header of `view` sums to zero. Always true for IPv6, which has no checksum.
-pub fn verify_ipv4_header(frame: &[u8], view: &FrameView) -> bool {
-    match view.ip {
-        IpKind::V6 => true,
-        IpKind::V4 if view.l4 - view.l3 == IPV4_HEADER_LEN as u16 => {
-            chunk::<IPV4_HEADER_LEN>(frame, usize::from(view.l3))
-                .is_some_and(|header| sum_array(header).fold() == 0xFFFF)
-        }
-        IpKind::V4 => frame
-            .get(usize::from(view.l3)..)
-            .and_then(|ip| {
-                let len = usize::from(*ip.first()? & 0x0F) * 4;
-                ip.get(..len.max(IPV4_HEADER_LEN))
-            })
-            .is_some_and(|header| sum_header(header).fold() == 0xFFFF),
-    }
+/// The IPv4 header sums to zero. Always true for IPv6, which has no checksum.
+#[inline]
+pub fn verify_ipv4_header(frame: &[u8], layers: &Layers) -> bool {
+    layers.ip == IpKind::V6
+        || frame
+            .get(usize::from(layers.l3)..usize::from(layers.l4))
+            .is_some_and(|header| sum_header(header).fold() == 0xFFFF)
 }
 
 /// Where the checksum of a transport lies, over which bytes, and the sum of its pseudo header.
@@ -241,14 +237,13 @@ pub fn verify_transport(frame: &[u8], view: &FrameView) -> bool {
 }
 
 /// The sum of pseudo header and TCP header as it stands, checksum field included: with the
-/// payload's it folds to 0xFFFF where the checksum is right. `None` if the frame is not TCP.
+/// payload's it folds to 0xFFFF where the checksum is right. `None` for another frame than they were
+/// read of.
 #[inline]
-pub fn tcp_header_sum(frame: &[u8], view: &FrameView) -> Option<Sum> {
-    let tcp = view.tcp()?;
-    let header = frame.get(usize::from(view.l4)..usize::from(tcp.payload.start))?;
-    let addresses = addresses(frame, view.ip, usize::from(view.l3))?;
-    let len = view.l4_end.checked_sub(view.l4)?;
-    Some(addresses.word(u16::from(PROTO_TCP)).word(len).plus(sum_header(header)))
+pub fn tcp_header_sum(frame: &[u8], layers: &Layers, tcp: &TcpView) -> Option<Sum> {
+    let header = frame.get(usize::from(layers.l4)..usize::from(tcp.payload.start))?;
+    let len = layers.l4_end.checked_sub(layers.l4)?;
+    Some(pseudo_in(frame, layers, len)?.plus(sum_header(header)))
 }
 
 /// The checksum field holds the pseudo-header sum alone: a host left the rest to an offload that
@@ -287,10 +282,10 @@ pub fn fill_tcp_with_payload_sum(frame: &mut [u8], view: &FrameView, payload: Su
 }
 
 /// Writes the TCP checksum that makes up for `sum`: of pseudo header, header without checksum field,
-/// and payload. False if `frame` is shorter than `view` says.
+/// and payload. False if `frame` is shorter than `layers` says.
 #[inline]
-pub fn put_tcp(frame: &mut [u8], view: &FrameView, sum: Sum) -> bool {
-    put16(frame, usize::from(view.l4) + TCP_CHECKSUM_AT, sum.finish()).is_some()
+pub fn put_tcp(frame: &mut [u8], layers: &Layers, sum: Sum) -> bool {
+    put16(frame, usize::from(layers.l4) + TCP_CHECKSUM_AT, sum.finish()).is_some()
 }
 
 /// In UDP a computed zero is sent as all ones (RFC 768): zero means "none".

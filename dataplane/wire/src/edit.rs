@@ -6,6 +6,7 @@ use crate::checksum;
 use crate::error::BuildError;
 use crate::frame::{FrameView, Span, Transport};
 use crate::ip::{IPV6_HEADER_LEN, IpKind};
+use crate::layers::Layers;
 use crate::options::OptionBlock;
 use crate::tcp::{MAX_OPTIONS_LEN, TCP_HEADER_LEN, TcpFlags, TcpView};
 
@@ -33,7 +34,8 @@ pub fn apply_options(
     let header_len = (TCP_HEADER_LEN + options.len()) as u8;
     let payload = Span { start: start as u16, len: payload_len };
     let transport = Transport::Tcp(TcpView { header_len, payload, ..tcp });
-    Ok(FrameView { l4_end, transport, ..*view })
+    let layers = Layers { l4_end, ..view.layers };
+    Ok(FrameView { layers, transport, ..*view })
 }
 
 /// Sets data offset, IP length and IPv4 header checksum for options of `options_len` bytes and a
@@ -43,20 +45,20 @@ pub fn apply_options(
 #[inline]
 pub fn resize_options(
     frame: &mut [u8],
-    view: &FrameView,
+    layers: &Layers,
     options_len: usize,
     payload_len: u16,
 ) -> Result<u16, BuildError> {
     if !options_len.is_multiple_of(4) || options_len > MAX_OPTIONS_LEN {
         return Err(BuildError::BadOptions);
     }
-    let l4 = usize::from(view.l4);
+    let l4 = usize::from(layers.l4);
     let end = l4 + TCP_HEADER_LEN + options_len + usize::from(payload_len);
     let l4_end = u16::try_from(end).map_err(|_| BuildError::TooLong)?;
     if end > frame.len() {
         return Err(BuildError::OutputTooSmall);
     }
-    set_ip_len(frame, view.ip, usize::from(view.l3), end).ok_or(BuildError::OutputTooSmall)?;
+    set_ip_len(frame, layers, end).ok_or(BuildError::OutputTooSmall)?;
     // 20 to 60, a multiple of 4.
     let header_len = (TCP_HEADER_LEN + options_len) as u8;
     let offset = frame.get_mut(l4 + 12).ok_or(BuildError::OutputTooSmall)?;
@@ -67,8 +69,9 @@ pub fn resize_options(
 /// IP length for a packet that ends at `end`. The IPv4 checksum is updated, not computed anew: a
 /// header that came in corrupt goes out corrupt.
 #[inline]
-fn set_ip_len(frame: &mut [u8], ip: IpKind, l3: usize, end: usize) -> Option<()> {
-    match ip {
+fn set_ip_len(frame: &mut [u8], layers: &Layers, end: usize) -> Option<()> {
+    let l3 = usize::from(layers.l3);
+    match layers.ip {
         IpKind::V4 => {
             let new = u16::try_from(end.checked_sub(l3)?).ok()?;
             let old = be16(frame, l3 + 2)?;
@@ -80,21 +83,6 @@ fn set_ip_len(frame: &mut [u8], ip: IpKind, l3: usize, end: usize) -> Option<()>
             let new = u16::try_from(end.checked_sub(l3 + IPV6_HEADER_LEN)?).ok()?;
             put16(frame, l3 + 4, new)
         }
-    }
-}
-
-/// Writes a tag into a frame that has received `block` by [`apply_options`].
-/// False where the block has no Tag option or the frame is too short.
-#[inline]
-pub fn write_tag(frame: &mut [u8], view: &FrameView, block: &OptionBlock, tag: &[u8; 12]) -> bool {
-    let Some(offset) = block.tag_offset() else { return false };
-    let at = usize::from(view.l4) + TCP_HEADER_LEN + offset;
-    match frame.get_mut(at..at + tag.len()) {
-        Some(place) => {
-            place.copy_from_slice(tag);
-            true
-        }
-        None => false,
     }
 }
 

@@ -1,18 +1,13 @@
 //! One parse per frame, into a `Copy` view of 16-bit offsets without lifetimes.
-//! Owns Ethernet, VLAN tags and the dispatch to IP and transport; changes nothing.
+//! Owns the dispatch to the transport and the view of a whole frame; changes nothing.
 
-use crate::bytes::{be16, chunk};
+use crate::bytes::chunk;
 use crate::error::ParseError;
-use crate::ip::{
-    IpKind, IpPart, PROTO_ICMP, PROTO_ICMPV6, PROTO_TCP, PROTO_UDP, parse_ipv4, parse_ipv6,
-};
-use crate::l2::{
-    ETHERNET_LEN, ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_QINQ, ETHERTYPE_VLAN, MAX_VLAN_TAGS,
-    VLAN_TAG_LEN,
-};
+use crate::ip::{IpKind, PROTO_ICMP, PROTO_ICMPV6, PROTO_TCP, PROTO_UDP};
+use crate::layers::Layers;
 use crate::tcp::TcpView;
 use std::net::{IpAddr, SocketAddr};
-use std::ops::Range;
+use std::ops::{Deref, Range};
 
 /// Length of a UDP header.
 pub const UDP_HEADER_LEN: usize = 8;
@@ -89,34 +84,45 @@ pub enum Transport {
     Other(u8),
 }
 
-/// A parsed frame. `l2_len == l3 <= l4 <= l4_end <= frame.len()` held when it was made.
+/// A parsed frame, whole: what code off the hot path works with. Its [`Layers`] are read through
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameView {
     /// Source address.
     pub src: IpAddr,
     /// Destination address.
     pub dst: IpAddr,
-    /// Length of the layer-2 header, VLAN tags included.
-    pub l2_len: u16,
-    /// VLAN tags: 0, 1 or 2.
-    pub vlan_count: u8,
-    /// IP version.
-    pub ip: IpKind,
     /// TTL or hop limit.
     pub ttl: u8,
     /// DSCP and ECN.
     pub traffic_class: u8,
-    /// Offset of the IP header.
-    pub l3: u16,
-    /// Offset of the transport header.
-    pub l4: u16,
-    /// End of the packet by its IP length: Ethernet padding lies behind it.
-    pub l4_end: u16,
+    /// Offsets, IP version and protocol.
+    pub layers: Layers,
     /// The transport part.
     pub transport: Transport,
 }
 
+impl Deref for FrameView {
+    type Target = Layers;
+
+    #[inline]
+    fn deref(&self) -> &Layers {
+        &self.layers
+    }
+}
+
 impl FrameView {
+    /// The view of `frame`, of which the rest has been read; `None` for a shorter one.
+    pub fn of(frame: &[u8], layers: Layers, transport: Transport) -> Option<Self> {
+        let (src, dst) = layers.addresses(frame)?.pair();
+        let ip = frame.get(usize::from(layers.l3)..)?;
+        let (ttl, traffic_class) = match layers.ip {
+            IpKind::V4 => (*ip.get(8)?, *ip.get(1)?),
+            IpKind::V6 => (*ip.get(7)?, (*ip.first()? << 4) | (*ip.get(1)? >> 4)),
+        };
+        Some(Self { src, dst, ttl, traffic_class, layers, transport })
+    }
+
     /// The TCP view, where it is TCP.
     #[inline]
     pub fn tcp(&self) -> Option<&TcpView> {
@@ -133,12 +139,6 @@ impl FrameView {
             Transport::Udp(udp) => Some(udp),
             _ => None,
         }
-    }
-
-    /// Length of the frame without Ethernet padding.
-    #[inline]
-    pub fn frame_len(&self) -> usize {
-        usize::from(self.l4_end)
     }
 
     /// Source address and port of TCP or UDP.
@@ -165,65 +165,32 @@ impl FrameView {
 /// Parses an Ethernet frame: at most two VLAN tags, IPv4 or IPv6, TCP, UDP or ICMP.
 ///
 /// Checksums are not verified here. Every offset in the result lies within `frame`.
-#[inline]
 pub fn parse_frame(frame: &[u8]) -> Result<FrameView, ParseError> {
-    if frame.len() > usize::from(u16::MAX) {
-        return Err(ParseError::Oversized);
-    }
-    let (ethertype, vlan_count) = parse_ethernet(frame)?;
-    let l3 = ETHERNET_LEN + vlan_count * VLAN_TAG_LEN;
-    let part = match ethertype {
-        ETHERTYPE_IPV4 => parse_ipv4(frame, l3)?,
-        ETHERTYPE_IPV6 => parse_ipv6(frame, l3)?,
-        _ => return Err(ParseError::NotIp),
-    };
-    let transport = parse_transport(frame, &part)?;
-    // All offsets are at most frame.len(), which fits 16 bits.
-    Ok(FrameView {
-        src: part.src,
-        dst: part.dst,
-        l2_len: l3 as u16,
-        vlan_count: vlan_count as u8,
-        ip: part.kind,
-        ttl: part.ttl,
-        traffic_class: part.traffic_class,
-        l3: l3 as u16,
-        l4: part.l4 as u16,
-        l4_end: part.l4_end as u16,
-        transport,
-    })
+    let layers = Layers::parse(frame)?;
+    let transport = Transport::parse(frame, &layers)?;
+    FrameView::of(frame, layers, transport).ok_or(ParseError::Truncated)
 }
 
-/// EtherType behind the tags, and how many tags there were.
-#[inline]
-fn parse_ethernet(frame: &[u8]) -> Result<(u16, usize), ParseError> {
-    let mut ethertype = be16(frame, ETHERNET_LEN - 2).ok_or(ParseError::Truncated)?;
-    let mut tags = 0;
-    while matches!(ethertype, ETHERTYPE_VLAN | ETHERTYPE_QINQ) {
-        if tags == MAX_VLAN_TAGS {
-            return Err(ParseError::TooManyVlanTags);
+impl Transport {
+    /// Reads the transport header of the frame that `layers` was read of.
+    ///
+    /// # Errors
+    /// [`ParseError`]: the frame must not pass.
+    #[inline]
+    pub fn parse(frame: &[u8], layers: &Layers) -> Result<Self, ParseError> {
+        let Layers { l4, l4_end, .. } = *layers;
+        match (layers.protocol, layers.ip) {
+            (PROTO_TCP, _) => TcpView::parse(frame, layers).map(Self::Tcp),
+            (PROTO_UDP, _) => parse_udp(frame, l4, l4_end).map(Self::Udp),
+            (PROTO_ICMP, IpKind::V4) | (PROTO_ICMPV6, IpKind::V6) => {
+                let body = frame.get(usize::from(l4)..usize::from(l4_end));
+                let head = body.and_then(|body| chunk::<4>(body, 0));
+                let head = head.ok_or(ParseError::BadIcmpHeader)?;
+                let message = Span { start: l4, len: l4_end - l4 };
+                Ok(Self::Icmp(IcmpView { kind: head[0], code: head[1], message }))
+            }
+            (other, _) => Ok(Self::Other(other)),
         }
-        tags += 1;
-        let at = ETHERNET_LEN + tags * VLAN_TAG_LEN - 2;
-        ethertype = be16(frame, at).ok_or(ParseError::Truncated)?;
-    }
-    Ok((ethertype, tags))
-}
-
-#[inline]
-fn parse_transport(frame: &[u8], part: &IpPart) -> Result<Transport, ParseError> {
-    let l4 = part.l4 as u16;
-    let l4_end = part.l4_end as u16;
-    match (part.protocol, part.kind) {
-        (PROTO_TCP, _) => TcpView::parse(frame, l4, l4_end).map(Transport::Tcp),
-        (PROTO_UDP, _) => parse_udp(frame, l4, l4_end).map(Transport::Udp),
-        (PROTO_ICMP, IpKind::V4) | (PROTO_ICMPV6, IpKind::V6) => {
-            let body = frame.get(part.l4..part.l4_end).ok_or(ParseError::BadIcmpHeader)?;
-            let head = chunk::<4>(body, 0).ok_or(ParseError::BadIcmpHeader)?;
-            let message = Span { start: l4, len: l4_end - l4 };
-            Ok(Transport::Icmp(IcmpView { kind: head[0], code: head[1], message }))
-        }
-        (other, _) => Ok(Transport::Other(other)),
     }
 }
 

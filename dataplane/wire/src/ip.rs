@@ -3,7 +3,6 @@
 
 use crate::bytes::chunk;
 use crate::error::ParseError;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Length of an IPv4 header without options.
 pub const IPV4_HEADER_LEN: usize = 20;
@@ -40,22 +39,12 @@ pub enum IpKind {
     V6,
 }
 
-/// What layer 4 needs to know of layer 3.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct IpPart {
-    pub kind: IpKind,
-    pub src: IpAddr,
-    pub dst: IpAddr,
-    pub ttl: u8,
-    pub traffic_class: u8,
-    pub protocol: u8,
-    pub l4: usize,
-    pub l4_end: usize,
-}
+/// Protocol number, and where layer 4 begins and ends.
+pub(crate) type Within = (u8, usize, usize);
 
 /// Parses the IPv4 header at `l3`. On success `l3 + 20 <= l4 <= l4_end <= frame.len()`.
 #[inline]
-pub(crate) fn parse_ipv4(frame: &[u8], l3: usize) -> Result<IpPart, ParseError> {
+pub(crate) fn parse_ipv4(frame: &[u8], l3: usize) -> Result<Within, ParseError> {
     let h = chunk::<IPV4_HEADER_LEN>(frame, l3).ok_or(ParseError::Truncated)?;
     let header_len = usize::from(h[0] & 0x0F) * 4;
     if h[0] >> 4 != 4 || header_len < IPV4_HEADER_LEN {
@@ -79,16 +68,7 @@ pub(crate) fn parse_ipv4(frame: &[u8], l3: usize) -> Result<IpPart, ParseError> 
         let options = frame.get(l3 + IPV4_HEADER_LEN..l3 + header_len);
         walk_ipv4_options(options.ok_or(ParseError::Truncated)?)?;
     }
-    Ok(IpPart {
-        kind: IpKind::V4,
-        src: IpAddr::V4(Ipv4Addr::new(h[12], h[13], h[14], h[15])),
-        dst: IpAddr::V4(Ipv4Addr::new(h[16], h[17], h[18], h[19])),
-        ttl: h[8],
-        traffic_class: h[1],
-        protocol: h[9],
-        l4: l3 + header_len,
-        l4_end: l3 + total,
-    })
+    Ok((h[9], l3 + header_len, l3 + total))
 }
 
 /// Every option is named by kind and length; source routing is refused because the address in the
@@ -118,7 +98,7 @@ fn walk_ipv4_options(options: &[u8]) -> Result<(), ParseError> {
 
 /// Parses the IPv6 header at `l3`. On success `l3 + 40 <= l4 <= l4_end <= frame.len()`.
 #[inline]
-pub(crate) fn parse_ipv6(frame: &[u8], l3: usize) -> Result<IpPart, ParseError> {
+pub(crate) fn parse_ipv6(frame: &[u8], l3: usize) -> Result<Within, ParseError> {
     let h = chunk::<IPV6_HEADER_LEN>(frame, l3).ok_or(ParseError::Truncated)?;
     if h[0] >> 4 != 6 {
         return Err(ParseError::BadIpv6Header);
@@ -132,22 +112,11 @@ pub(crate) fn parse_ipv6(frame: &[u8], l3: usize) -> Result<IpPart, ParseError> 
     if l4_end > frame.len() {
         return Err(ParseError::LengthMismatch);
     }
-    let src = chunk::<16>(h, 8).ok_or(ParseError::Truncated)?;
-    let dst = chunk::<16>(h, 24).ok_or(ParseError::Truncated)?;
     let (protocol, l4) = match next {
         PROTO_TCP | PROTO_UDP | PROTO_ICMPV6 => (next, l3 + IPV6_HEADER_LEN),
         _ => walk_extension_headers(frame, next, l3 + IPV6_HEADER_LEN, l4_end)?,
     };
-    Ok(IpPart {
-        kind: IpKind::V6,
-        src: IpAddr::V6(Ipv6Addr::from(*src)),
-        dst: IpAddr::V6(Ipv6Addr::from(*dst)),
-        ttl: h[7],
-        traffic_class: (h[0] << 4) | (h[1] >> 4),
-        protocol,
-        l4,
-        l4_end,
-    })
+    Ok((protocol, l4, l4_end))
 }
 
 const NO_NEXT_HEADER: u8 = 59;

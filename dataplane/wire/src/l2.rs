@@ -1,8 +1,8 @@
 //! The layer-2 header that frames of our own making borrow from a frame seen before (design §2).
 //! Owns Ethernet addresses and VLAN tags as opaque bytes; never answers ARP or ND.
 
-use crate::frame::FrameView;
 use crate::ip::IpKind;
+use crate::layers::Layers;
 use std::fmt;
 
 /// Destination and source address, EtherType.
@@ -27,10 +27,11 @@ pub struct L2Header {
 }
 
 impl L2Header {
-    /// The header of a parsed frame. `None` only if `frame` is not the one that `view` was made of.
+    /// The header of a parsed frame. `None` only if `frame` is not the one that
+    /// `layers` was made of.
     #[inline]
-    pub fn from_frame(frame: &[u8], view: &FrameView) -> Option<Self> {
-        Self::from_bytes(frame.get(..usize::from(view.l2_len))?)
+    pub fn from_frame(frame: &[u8], layers: &Layers) -> Option<Self> {
+        Self::from_bytes(frame.get(..usize::from(layers.l3))?)
     }
 
     /// From header bytes alone: 14, 18 or 22 of them.

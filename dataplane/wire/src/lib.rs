@@ -7,7 +7,7 @@
 //! | module | owns |
 //! |---|---|
 //! | [`frame`] | one bounded parse per frame into a `Copy` view of offsets |
-//! | [`ip`], [`tcp`] | the IP and TCP steps of that parse, flags and segment views |
+//! | [`layers`], [`ip`], [`tcp`] | the steps of that parse: where layers begin, flags, segments |
 //! | [`options`] | TCP options: the walk, ours, the rewriting ladder |
 //! | [`edit`] | in-place changes: option block, lengths, urgent pointer |
 //! | [`checksum`] | Internet checksums: full, verify, incremental |
@@ -23,6 +23,7 @@ pub mod error;
 pub mod frame;
 pub mod ip;
 pub mod l2;
+pub mod layers;
 pub mod options;
 pub mod quote;
 pub mod seq;
@@ -37,6 +38,7 @@ pub use error::{BuildError, OptionError, ParseError};
 pub use frame::{FrameView, IcmpView, Span, Transport, UdpView, parse_frame};
 pub use ip::IpKind;
 pub use l2::L2Header;
+pub use layers::Layers;
 pub use options::{
     AcceptOption, MssRule, OptionBlock, OptionCodes, RequestOption, ResyncOption, Rewrite,
     Rewritten, SekishoOption, TagOption, TcpOptionsSummary,

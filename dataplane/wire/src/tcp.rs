@@ -3,6 +3,7 @@
 use crate::bytes::chunk;
 use crate::error::ParseError;
 use crate::frame::Span;
+use crate::layers::Layers;
 use crate::seq::SeqNum;
 use std::fmt;
 use std::ops::{BitOr, BitOrAssign};
@@ -136,9 +137,38 @@ pub struct TcpView {
 }
 
 impl TcpView {
-    /// Reads the header in `frame[l4..l4_end]`; the caller has shown `l4 <= l4_end <= frame.len()`.
+    /// Of no segment.
+    pub const NONE: Self = Self {
+        src_port: 0,
+        dst_port: 0,
+        seq: SeqNum(0),
+        ack: SeqNum(0),
+        flags: TcpFlags::NONE,
+        window: 0,
+        checksum: 0,
+        urgent: 0,
+        l4: 0,
+        header_len: 0,
+        payload: Span { start: 0, len: 0 },
+    };
+
+    /// Reads the header of the frame that `layers` was read of, and that is TCP.
+    ///
+    /// # Errors
+    /// [`ParseError::BadTcpHeader`]: the frame must not pass.
     #[inline]
-    pub(crate) fn parse(frame: &[u8], l4: u16, l4_end: u16) -> Result<Self, ParseError> {
+    pub fn parse(frame: &[u8], layers: &Layers) -> Result<Self, ParseError> {
+        let mut tcp = Self::NONE;
+        tcp.read(frame, layers).map(|()| tcp)
+    }
+
+    /// [`TcpView::parse`] in place, which leaves nothing to copy.
+    ///
+    /// # Errors
+    /// As [`TcpView::parse`].
+    #[inline]
+    pub fn read(&mut self, frame: &[u8], layers: &Layers) -> Result<(), ParseError> {
+        let Layers { l4, l4_end, .. } = *layers;
         let segment =
             frame.get(usize::from(l4)..usize::from(l4_end)).ok_or(ParseError::BadTcpHeader)?;
         let h = chunk::<TCP_HEADER_LEN>(segment, 0).ok_or(ParseError::BadTcpHeader)?;
@@ -147,7 +177,7 @@ impl TcpView {
             return Err(ParseError::BadTcpHeader);
         }
         let start = l4 + u16::from(header_len);
-        Ok(Self {
+        *self = Self {
             src_port: u16::from_be_bytes([h[0], h[1]]),
             dst_port: u16::from_be_bytes([h[2], h[3]]),
             seq: SeqNum(u32::from_be_bytes([h[4], h[5], h[6], h[7]])),
@@ -159,7 +189,8 @@ impl TcpView {
             l4,
             header_len,
             payload: Span { start, len: l4_end - start },
-        })
+        };
+        Ok(())
     }
 
     /// The option bytes of the frame that this view was made of (empty for any shorter slice).

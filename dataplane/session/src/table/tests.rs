@@ -60,8 +60,8 @@ fn capacity_is_fixed_and_slots_are_used_again() {
     let removed = table.remove(ids[1]).unwrap();
     assert_eq!((removed.flow, removed.client_isn, removed.id), (flow(1), isn(1), ids[1]));
     let new = table.insert(&flow(3), isn(3), NOW).unwrap();
-    assert_eq!(new.index, ids[1].index);
-    assert_ne!(new.generation, ids[1].generation);
+    assert_eq!(new.index(), ids[1].index());
+    assert_ne!(new.generation(), ids[1].generation());
     assert_eq!(table.lookup(&flow(3)), Some(new));
     assert_eq!(table.lookup(&flow(1)), None);
     assert_eq!(table.memory(), memory);
@@ -74,15 +74,15 @@ fn a_stale_handle_reaches_nothing() {
     table.remove(old).unwrap();
     assert!(table.get(old).is_none() && table.remove(old).is_none());
     let new = table.insert(&flow(1), isn(1), NOW).unwrap();
-    assert_eq!(old.index, new.index);
+    assert_eq!(old.index(), new.index());
     assert!(table.get(old).is_none() && table.get_mut(old).is_none());
     // A late INSTALL for the session before is refused and changes nothing.
     assert_eq!(table.install(old, &keys(1), NOW), Outcome::Refused);
-    assert_eq!(table.find(&flow(1), isn(1), old.generation), None);
-    assert_eq!(table.find(&flow(1), isn(1), new.generation), Some(new));
-    assert_eq!(table.find(&flow(1), isn(2), new.generation), None);
+    assert_eq!(table.find(&flow(1), isn(1), old.generation()), None);
+    assert_eq!(table.find(&flow(1), isn(1), new.generation()), Some(new));
+    assert_eq!(table.find(&flow(1), isn(2), new.generation()), None);
     assert_eq!(table.get(new).unwrap().state(), State::Requested);
-    assert!(table.get(SessionId { index: 999, generation: 1 }).is_none());
+    assert!(table.get(SessionId::new(999, 1)).is_none());
 }
 
 #[test]
@@ -318,7 +318,8 @@ fn listing_goes_by_pages() {
     let mut table = table(10);
     let ids: Vec<_> = (0..10).map(|n| table.insert(&flow(n), isn(n), NOW).unwrap()).collect();
     table.remove(ids[4]).unwrap();
-    let page = |first, slots| table.page(first, slots).map(|(id, _)| id.index).collect::<Vec<_>>();
+    let page =
+        |first, slots| table.page(first, slots).map(|(id, _)| id.index()).collect::<Vec<_>>();
     assert_eq!(page(0, 4), [0, 1, 2, 3]);
     assert_eq!(page(4, 4), [5, 6, 7]);
     assert_eq!(page(8, 4), [8, 9]);

@@ -120,16 +120,16 @@ fn what_does_not_fit_is_refused_and_nothing_written() {
 fn a_tag_is_written_where_the_block_left_its_place() {
     let frame = FrameSpec::tcp(false).build();
     let view = parse_frame(&frame).unwrap();
-    let block = Rewrite::blank_tag(CODES, 1).apply_to(&TIMESTAMPS).unwrap().block;
+    let mut block = Rewrite::blank_tag(CODES, 1).apply_to(&TIMESTAMPS).unwrap().block;
+    assert!(block.set_tag(&[0x3C; 12]));
     let mut buffer = frame.clone();
     buffer.resize(frame.len() + 16, 0);
     let changed = apply_options(&mut buffer, &view, &block, 80).unwrap();
-    assert!(write_tag(&mut buffer, &changed, &block, &[0x3C; 12]));
     let options = changed.tcp().unwrap().options(&buffer);
     let expected = SekishoOption::Tag(TagOption { phase: 1, tag: [0x3C; 12] });
     assert_eq!(TcpOptionsSummary::walk(options, &CODES).sekisho(), Ok(Some(expected)));
-    let strip = Rewrite::strip(CODES).apply_to(&TIMESTAMPS).unwrap().block;
-    assert!(!write_tag(&mut buffer, &changed, &strip, &[0; 12]));
+    let mut strip = Rewrite::strip(CODES).apply_to(&TIMESTAMPS).unwrap().block;
+    assert!(!strip.set_tag(&[0; 12]));
 }
 
 #[test]

@@ -110,6 +110,14 @@ impl TcpOptionsSummary {
     #[inline]
     pub fn walk(options: &[u8], codes: &OptionCodes) -> Self {
         let mut summary = Self::default();
+        summary.read(options, codes);
+        summary
+    }
+
+    /// [`TcpOptionsSummary::walk`] in place, which leaves nothing to copy.
+    #[inline]
+    pub fn read(&mut self, options: &[u8], codes: &OptionCodes) {
+        *self = Self::default();
         let mut walk = Walk::new(options);
         // What nearly every segment in mid-stream begins with: NOP, NOP, timestamps. Nothing, or
         // a tag, follows.
@@ -117,18 +125,18 @@ impl TcpOptionsSummary {
             options.split_first_chunk::<12>()
         {
             let value = u32::from_be_bytes([a, b, c, d]);
-            summary.timestamps = Some((value, u32::from_be_bytes([e, f, g, h])));
+            self.timestamps = Some((value, u32::from_be_bytes([e, f, g, h])));
             if rest.is_empty() {
-                summary.end = 12;
-                return summary;
+                self.end = 12;
+                return;
             }
             if let Ok(option) = <&[u8; TAG_OPTION_LEN]>::try_from(rest)
                 && let Some(Ok(tag)) = SekishoOption::parse(option, codes)
             {
-                summary.ours = Some(tag);
-                summary.ours_span = Some((12, TAG_OPTION_LEN as u8));
-                summary.end = 12 + TAG_OPTION_LEN as u8;
-                return summary;
+                self.ours = Some(tag);
+                self.ours_span = Some((12, TAG_OPTION_LEN as u8));
+                self.end = 12 + TAG_OPTION_LEN as u8;
+                return;
             }
             walk.at = 12;
         }
@@ -136,12 +144,11 @@ impl TcpOptionsSummary {
             if let Step::Option { at, len } = step
                 && let Some(option) = options.get(at..at + len)
             {
-                summary.note(option, at as u8, codes);
+                self.note(option, at as u8, codes);
             }
         }
-        summary.malformed = walk.malformed();
-        summary.end = walk.position() as u8;
-        summary
+        self.malformed = walk.malformed();
+        self.end = walk.position() as u8;
     }
 
     /// Where our option stands, or would be put, if all that it takes to have it off or on is to
