@@ -129,22 +129,26 @@ impl MemoryIo {
 
     fn send(&mut self, side: PortSide) {
         let rings = &mut self.sides[side.index()];
-        while rings.tx.len() < self.config.ring {
-            let Some(frame) = rings.batch.pop_front() else {
-                break;
-            };
-            rings.tx.push_back(frame);
-            rings.counters.tx_frames += 1;
+        let room = self.config.ring.saturating_sub(rings.tx.len()).min(rings.batch.len());
+        rings.counters.tx_frames += room as u64;
+        if rings.tx.is_empty() && room == rings.batch.len() {
+            std::mem::swap(&mut rings.tx, &mut rings.batch);
+        } else {
+            rings.tx.extend(rings.batch.drain(..room));
         }
         if rings.tx.is_empty() {
             return;
         }
         rings.counters.tx_kicks += 1;
         let mut lane = self.wire.lane(side);
-        while !lane.blocked && (lane.sink || lane.from_port.len() < self.config.ring) {
-            let Some(frame) = rings.tx.pop_front() else {
-                break;
-            };
+        let taken = match (lane.blocked, lane.sink) {
+            (true, _) => 0,
+            (false, true) => rings.tx.len(),
+            (false, false) => {
+                rings.tx.len().min(self.config.ring.saturating_sub(lane.from_port.len()))
+            }
+        };
+        for frame in rings.tx.drain(..taken) {
             if !lane.sink {
                 lane.from_port.push_back(frame.data().to_vec());
             }
