@@ -7,7 +7,7 @@
 //! burst does what its frames would do one by one.
 
 use sekisho_port::{Frame, PacketIo, PortSide};
-use sekisho_session::{FlowHasher, Time};
+use sekisho_session::{FlowHasher, SessionId, Time};
 use sekisho_wire::{FrameView, IcmpView, L2Header, Transport, UdpView};
 
 use crate::batch;
@@ -53,6 +53,7 @@ pub(crate) fn process_frames(
             read(worker, side, packet, frame, before);
             before = Some(&*packet);
         }
+        guess(worker, batch);
         process(worker, io, batch, now);
     }
     worker.packets = packets;
@@ -93,6 +94,23 @@ fn read(
         };
     }
     packet.frame = Some(frame);
+}
+
+/// Looks for the sessions of a batch before any of it is decided: so all wait for memory at the same
+/// time. What is decided first may end or begin a session, so these are guesses.
+#[inline]
+fn guess(worker: &Worker, packets: &mut [Packet]) {
+    let mut before: Option<&Packet> = None;
+    for packet in packets {
+        let Packet { kind, segment, hash, job, .. } = packet;
+        if matches!(kind, Kind::Tcp) && !segment.tcp.flags.syn() {
+            job.id = match before {
+                Some(before) if before.hash == *hash => before.job.id,
+                _ => worker.table.lookup_hashed(*hash, &segment.flow).unwrap_or(SessionId::NONE),
+            };
+        }
+        before = Some(packet);
+    }
 }
 
 /// Decides packets in order, at most a batch of them, and brings all to their ends in order.

@@ -30,7 +30,8 @@ pub(crate) enum Standing {
     Handshake,
 }
 
-/// Looks up what a segment belongs to, by its flow's `hash`; `live` is its session, if it has one.
+/// Looks up what a segment belongs to, by its flow's `hash`; `live` is its session, if it has one,
+/// and a guess at it before.
 ///
 /// What waits moves `high` of the direction by verified or sealed data without FIN, and `una` of
 /// the other direction. Of the first `is_near` takes care at the opener; the sealer does not look at
@@ -47,17 +48,15 @@ pub(crate) fn standing(
     if flags.syn() {
         return Standing::Handshake;
     }
-    let Some(id) = worker.table.lookup_hashed(hash, &segment.flow) else {
+    let Some((id, session)) = worker.table.live(*live, hash, &segment.flow) else {
         return Standing::Stranger;
     };
-    let joins = worker.table.get(id).is_some_and(|session| {
-        session.is_synchronised()
-            && !session.has_candidate()
-            && !flags.intersects(TcpFlags::FIN | TcpFlags::RST)
-            && (segment.side == PortSide::Plain
-                || session.half(segment.direction).is_near(segment.tcp.seq))
-    });
     *live = id;
+    let joins = session.is_synchronised()
+        && !session.has_candidate()
+        && !flags.intersects(TcpFlags::FIN | TcpFlags::RST)
+        && (segment.side == PortSide::Plain
+            || session.half(segment.direction).is_near(segment.tcp.seq));
     if joins { Standing::Joins } else { Standing::Alone }
 }
 

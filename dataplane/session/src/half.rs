@@ -117,12 +117,14 @@ impl HalfConn {
     }
 
     /// True once a FIN was sealed or verified.
+    #[inline]
     #[must_use]
     pub fn has_fin(&self) -> bool {
         self.flags & FIN != 0
     }
 
     /// True once a FIN was sealed or verified, and acknowledged.
+    #[inline]
     #[must_use]
     pub fn fin_acked(&self) -> bool {
         self.has_fin() && self.in_flight.get32() == 0

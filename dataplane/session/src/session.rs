@@ -250,6 +250,7 @@ impl Session {
 
     /// True if both FINs were sealed or verified, and acknowledged: time for
     /// [`Input::FinsAcknowledged`].
+    #[inline]
     #[must_use]
     pub fn fins_acknowledged(&self) -> bool {
         self.halves.iter().all(HalfConn::fin_acked)

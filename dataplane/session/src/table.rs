@@ -112,6 +112,24 @@ impl SessionTable {
         self.find_where(hash, |session| session.flow() == flow && !session.is_candidate())
     }
 
+    /// The live session of a flow whose hash is known, if there is one; where `guess` names it, it is
+    /// not looked for.
+    #[inline]
+    #[must_use]
+    pub fn live(
+        &self,
+        guess: SessionId,
+        hash: u64,
+        flow: &FlowKey,
+    ) -> Option<(SessionId, &Session)> {
+        let is_it = |session: &&Session| session.flow() == flow && !session.is_candidate();
+        if let Some(session) = self.get(guess).filter(is_it) {
+            return Some((guess, session));
+        }
+        let id = self.lookup_hashed(hash, flow)?;
+        Some((id, self.get(id)?))
+    }
+
     /// The candidate of a flow.
     #[must_use]
     pub fn candidate(&self, flow: &FlowKey) -> Option<SessionId> {

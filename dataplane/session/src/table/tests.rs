@@ -68,6 +68,31 @@ fn capacity_is_fixed_and_slots_are_used_again() {
 }
 
 #[test]
+fn a_guess_counts_only_where_it_is_right() {
+    let mut table = table(4);
+    let hash = |table: &SessionTable, n| table.hash(&flow(n));
+    let found = |table: &SessionTable, guess, n| {
+        table.live(guess, hash(table, n), &flow(n)).map(|(id, session)| (id, *session.flow()))
+    };
+    let one = synced(&mut table, &flow(1), 1, NOW);
+    let two = synced(&mut table, &flow(2), 2, NOW);
+    for guess in [one, two, SessionId::NONE] {
+        assert_eq!(found(&table, guess, 1), Some((one, flow(1))));
+        assert_eq!(found(&table, guess, 3), None);
+    }
+    // A candidate is not the live one, until it is.
+    let candidate = table.insert(&flow(1), isn(9), NOW).unwrap();
+    assert_eq!(found(&table, candidate, 1), Some((one, flow(1))));
+    assert_eq!(table.remove(one).unwrap().successor, Some(candidate));
+    assert_eq!(found(&table, one, 1), Some((candidate, flow(1))));
+    // The slot has another session now.
+    let three = table.insert(&flow(3), isn(3), NOW).unwrap();
+    assert_eq!(three.index(), one.index());
+    assert_eq!(found(&table, one, 3), Some((three, flow(3))));
+    assert_eq!(found(&table, three, 1), Some((candidate, flow(1))));
+}
+
+#[test]
 fn a_stale_handle_reaches_nothing() {
     let mut table = table(4);
     let old = table.insert(&flow(1), isn(1), NOW).unwrap();
