@@ -10,6 +10,7 @@ use crate::drop_reason::DropReason;
 use crate::end;
 use crate::key_cache::KeyCache;
 use crate::packet::{Packet, Passage, Work};
+use crate::verdict::Verdict;
 use crate::worker::Worker;
 use crate::{open, seal};
 
@@ -30,37 +31,64 @@ pub(crate) fn finish(
     }
     worker.keys.release();
     let mut outcomes = sealed.iter().zip(&opened);
-    for packet in packets {
-        let Packet { frame, segment, work, job, .. } = packet;
-        let Some(mut frame) = frame.take() else {
+    // Those in front of the one in hand that are ready to leave and have not left.
+    let mut ready = 0;
+    for at in 0..packets.len() {
+        let Some(verdict) = step(worker, &mut packets[at], &mut outcomes, now) else {
             continue;
         };
-        let side = segment.side;
-        let passage = Passage { frame: &mut frame, segment, id: job.id, now };
-        let forward = match (*work, side) {
-            (Work::Cipher, _) => match (outcomes.next(), side) {
-                (Some((sealed, _)), PortSide::Plain) => seal::finish(worker, passage, job, sealed),
-                (Some((_, opened)), PortSide::Cipher) => open::finish(worker, passage, job, opened),
-                (None, _) => Err(DropReason::BadTag),
-            },
-            (Work::Ack, PortSide::Plain) => seal::finish_ack(worker, passage),
-            (Work::Ack, PortSide::Cipher) => open::finish_ack(worker, passage),
-            (Work::KeepAlive, _) => seal::keep_alive(worker, passage),
-            (Work::End(verdict), _) => {
-                end::settle_released(worker, io, now);
-                end::conclude(worker, io, side, frame, verdict);
-                continue;
-            }
-            // No place for the key in an empty batch, which cannot be.
-            (Work::Later, _) => Err(DropReason::NoKeyForPhase),
-        };
-        // What this frame released was sent before it and leaves before it.
-        end::settle_released(worker, io, now);
-        match forward {
-            Ok(()) => worker.emit(io, side.other(), frame),
-            Err(reason) => worker.drop_frame(io, frame, reason),
+        if verdict == Verdict::Forward && !end::has_released(worker) {
+            continue;
         }
+        // What this frame released was sent before it and leaves before it.
+        send(worker, io, &mut packets[ready..at]);
+        end::settle_released(worker, io, now);
+        if let Some(frame) = packets[at].frame.take() {
+            end::conclude(worker, io, packets[at].segment.side, frame, verdict);
+        }
+        ready = at + 1;
     }
+    send(worker, io, &mut packets[ready..]);
+}
+
+/// Finishes one packet; what is to become of its frame, if it has not come to its end before.
+#[inline]
+fn step<'a>(
+    worker: &mut Worker,
+    Packet { frame, segment, work, job, .. }: &mut Packet,
+    outcomes: &mut impl Iterator<Item = (&'a Sealed, &'a Result<Sums, BadTag>)>,
+    now: Time,
+) -> Option<Verdict> {
+    let (frame, side) = (frame.as_mut()?, segment.side);
+    let passage = Passage { frame, segment, id: job.id, now };
+    let done = match (*work, side) {
+        (Work::Cipher, _) => match (outcomes.next(), side) {
+            (Some((sealed, _)), PortSide::Plain) => seal::finish(worker, passage, job, sealed),
+            (Some((_, opened)), PortSide::Cipher) => open::finish(worker, passage, job, opened),
+            (None, _) => Err(DropReason::BadTag),
+        },
+        (Work::Ack, PortSide::Plain) => seal::finish_ack(worker, passage),
+        (Work::Ack, PortSide::Cipher) => open::finish_ack(worker, passage),
+        (Work::KeepAlive, _) => seal::keep_alive(worker, passage),
+        (Work::End(verdict), _) => return Some(verdict),
+        // No place for the key in an empty batch, which cannot be.
+        (Work::Later, _) => Err(DropReason::NoKeyForPhase),
+    };
+    Some(done.map_or_else(Verdict::Drop, |()| Verdict::Forward))
+}
+
+/// Sends packets of one side that go on, one behind the other.
+fn send(worker: &Worker, io: &mut impl PacketIo, packets: &mut [Packet]) {
+    let Some(side) = packets.first().map(|packet| packet.segment.side.other()) else {
+        return;
+    };
+    let (mut count, mut bytes) = (0, 0);
+    for frame in packets.iter_mut().filter_map(|packet| packet.frame.take()) {
+        count += 1;
+        bytes += frame.len();
+        io.transmit(side, frame);
+    }
+    worker.counters.transmitted(side, count, bytes);
 }
 
 fn seal_all(keys: &KeyCache, packets: &mut [Packet], sealed: &mut [Sealed; BATCH]) {

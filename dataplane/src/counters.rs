@@ -175,9 +175,9 @@ impl WorkerCounters {
     }
 
     #[inline]
-    pub(crate) fn transmitted(&self, side: PortSide, bytes: usize) {
+    pub(crate) fn transmitted(&self, side: PortSide, packets: usize, bytes: usize) {
         let cells = &self.0.sides[side.index()];
-        cells.tx_packets.add(1);
+        cells.tx_packets.add(packets as u64);
         cells.tx_bytes.add(bytes as u64);
     }
 
@@ -300,7 +300,7 @@ mod tests {
         let counters = WorkerCounters::default();
         counters.received(PortSide::Cipher, 1, 100);
         counters.received(PortSide::Plain, 1, 60);
-        counters.transmitted(PortSide::Plain, 84);
+        counters.transmitted(PortSide::Plain, 1, 84);
         counters.dropped(DropReason::BadTag);
         let mut sum = counters.snapshot();
         assert_eq!(sum.balance(), 0);

@@ -41,6 +41,12 @@ pub(crate) fn conclude(
     }
 }
 
+/// Whether the last step let frames go.
+#[inline]
+pub(crate) fn has_released(worker: &Worker) -> bool {
+    !worker.discard.is_empty() || !worker.released.is_empty()
+}
+
 /// Frames that the last step let go of: those that waited run through the pipeline once more, now
 /// that their session has come further; those whose session has ended are freed.
 pub(crate) fn settle_released(worker: &mut Worker, io: &mut impl PacketIo, now: Time) {

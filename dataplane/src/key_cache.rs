@@ -23,11 +23,21 @@ impl Place {
     pub(crate) const NONE: Self = Self(u32::MAX);
 }
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Set {
-    names: [Option<SessionId>; WAYS],
+    /// [`SessionId::NONE`] where there is none.
+    names: [SessionId; WAYS],
     /// The batch that each was used in last.
     used: [u32; WAYS],
+}
+
+impl Set {
+    const EMPTY: Self = Self { names: [SessionId::NONE; WAYS], used: [0; WAYS] };
+
+    #[inline]
+    fn way_of(&self, session: SessionId) -> Option<usize> {
+        self.names.iter().position(|name| *name == session)
+    }
 }
 
 /// The cache of one worker.
@@ -48,7 +58,7 @@ impl KeyCache {
     pub(crate) fn with_contexts(contexts: usize) -> Self {
         let sets = (contexts / WAYS).next_power_of_two();
         Self {
-            sets: vec![Set::default(); sets],
+            sets: vec![Set::EMPTY; sets],
             contexts: (0..sets * WAYS).map(|_| None).collect(),
             batch: 1,
             expansions: 0,
@@ -66,13 +76,13 @@ impl KeyCache {
     ) -> Option<Place> {
         let at = self.set_of(session, direction);
         let set = &mut self.sets[at];
-        let way = match set.names.iter().position(|name| *name == Some(session)) {
+        let way = match set.way_of(session) {
             Some(way) => way,
             None => {
                 let age = |way: &usize| self.batch.wrapping_sub(set.used[*way]);
                 let way = (0..WAYS).max_by_key(age).filter(|way| age(way) > 0)?;
                 self.expansions += 1;
-                set.names[way] = Some(session);
+                set.names[way] = session;
                 self.contexts[at * WAYS + way] = Some(KeyContext::new(keys));
                 way
             }
@@ -100,8 +110,8 @@ impl KeyCache {
         for direction in Direction::BOTH {
             let at = self.set_of(session, direction);
             let set = &mut self.sets[at];
-            if let Some(way) = set.names.iter().position(|name| *name == Some(session)) {
-                set.names[way] = None;
+            if let Some(way) = set.way_of(session) {
+                set.names[way] = SessionId::NONE;
                 self.contexts[at * WAYS + way] = None;
             }
         }

@@ -227,7 +227,7 @@ impl Worker {
 
     /// Sends a frame.
     pub(crate) fn emit(&self, io: &mut impl PacketIo, side: PortSide, frame: Frame) {
-        self.counters.transmitted(side, frame.len());
+        self.counters.transmitted(side, 1, frame.len());
         io.transmit(side, frame);
     }
 

@@ -6,7 +6,7 @@
 
 use crate::bytes::{chunk, put16};
 use crate::frame::{FrameView, Transport, UDP_HEADER_LEN};
-use crate::ip::{IpKind, PROTO_ICMPV6, PROTO_TCP, PROTO_UDP};
+use crate::ip::{IPV4_HEADER_LEN, IpKind, PROTO_ICMPV6, PROTO_TCP, PROTO_UDP};
 use crate::layers::{Addresses, Layers};
 use crate::tcp::TcpView;
 use std::net::IpAddr;
@@ -141,9 +141,14 @@ fn sum_header(bytes: &[u8]) -> Sum {
 fn sum_array<const N: usize>(bytes: &[u8; N]) -> Sum {
     let (longs, rest) = bytes.as_chunks::<8>();
     let (words, _) = rest.as_chunks::<4>();
-    let longs = longs.iter().map(|long| Sum(u64::from_ne_bytes(*long)));
-    let words = words.iter().map(|word| Sum(u64::from(u32::from_ne_bytes(*word))));
-    longs.chain(words).fold(Sum::ZERO, Sum::plus)
+    let mut sum = Sum::ZERO;
+    for long in longs {
+        sum = sum.plus(Sum(u64::from_ne_bytes(*long)));
+    }
+    for word in words {
+        sum = sum.plus(Sum(u64::from(u32::from_ne_bytes(*word))));
+    }
+    sum
 }
 
 /// The sum of the pseudo header, its addresses read from the frame; `len` as in [`pseudo_header`].
@@ -185,10 +190,13 @@ pub fn ipv4_header(header: &[u8]) -> u16 {
 /// The IPv4 header sums to zero. Always true for IPv6, which has no checksum.
 #[inline]
 pub fn verify_ipv4_header(frame: &[u8], layers: &Layers) -> bool {
-    layers.ip == IpKind::V6
-        || frame
-            .get(usize::from(layers.l3)..usize::from(layers.l4))
-            .is_some_and(|header| sum_header(header).fold() == 0xFFFF)
+    let (start, end) = (usize::from(layers.l3), usize::from(layers.l4));
+    let sum = match (layers.ip, end.saturating_sub(start)) {
+        (IpKind::V6, _) => return true,
+        (IpKind::V4, IPV4_HEADER_LEN) => chunk::<IPV4_HEADER_LEN>(frame, start).map(sum_array),
+        (IpKind::V4, _) => frame.get(start..end).map(sum_header),
+    };
+    sum.is_some_and(|sum| sum.fold() == 0xFFFF)
 }
 
 /// Where the checksum of a transport lies, over which bytes, and the sum of its pseudo header.

@@ -1,11 +1,11 @@
 //! In-place changes of a parsed frame: a new option block with all lengths that follow from it, and
 //! the urgent pointer. Moving the payload is the caller's part (the cipher pass does it).
 
-use crate::bytes::{be16, put16};
+use crate::bytes::{chunk_mut, put16};
 use crate::checksum;
 use crate::error::BuildError;
 use crate::frame::{FrameView, Span, Transport};
-use crate::ip::{IPV6_HEADER_LEN, IpKind};
+use crate::ip::{IPV4_HEADER_LEN, IPV6_HEADER_LEN, IpKind};
 use crate::layers::Layers;
 use crate::options::OptionBlock;
 use crate::tcp::{MAX_OPTIONS_LEN, TCP_HEADER_LEN, TcpFlags, TcpView};
@@ -74,10 +74,12 @@ fn set_ip_len(frame: &mut [u8], layers: &Layers, end: usize) -> Option<()> {
     match layers.ip {
         IpKind::V4 => {
             let new = u16::try_from(end.checked_sub(l3)?).ok()?;
-            let old = be16(frame, l3 + 2)?;
-            let sum = be16(frame, l3 + 10)?;
-            put16(frame, l3 + 2, new)?;
-            put16(frame, l3 + 10, checksum::update_u16(sum, old, new))
+            let header = chunk_mut::<IPV4_HEADER_LEN>(frame, l3)?;
+            let old = u16::from_be_bytes([header[2], header[3]]);
+            let sum = u16::from_be_bytes([header[10], header[11]]);
+            [header[2], header[3]] = new.to_be_bytes();
+            [header[10], header[11]] = checksum::update_u16(sum, old, new).to_be_bytes();
+            Some(())
         }
         IpKind::V6 => {
             let new = u16::try_from(end.checked_sub(l3 + IPV6_HEADER_LEN)?).ok()?;
