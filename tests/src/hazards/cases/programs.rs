@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use sekisho_wire::TcpOptionsSummary;
+
 use crate::expect_that;
 use crate::hazards::raw::ETH;
 use crate::hazards::{Case, Context, Evidence, Lab};
@@ -10,6 +12,7 @@ use crate::lab::config::{CLOSED, ECHO, UNPROTECTED};
 use crate::lab::peers::{Server, connect, dial, exchange};
 use crate::lab::process::run_any;
 use crate::lab::programs::canary_text;
+use crate::lab::seen;
 use crate::lab::topology::{Family, Host, TO_BOX};
 use crate::lab::veth::End;
 use crate::lab::{LabError, LabResult};
@@ -39,7 +42,7 @@ fn partial(ctx: &mut Context, family: Family) -> LabResult<Evidence> {
         expect_that!(ctx.chain.drops(node, "bad_checksum")? == 0, "{node:?} verified");
     }
     let reports = ctx.chain.watch.recent_at_gateway()?;
-    let ciphered = crate::lab::seen::parse(&reports)
+    let ciphered = seen::parse(&reports)
         .iter()
         .filter(|seen| seen.view.tcp().is_some())
         .map(|seen| sekisho_wire::checksum::verify_transport(&seen.frame.bytes, &seen.view))
@@ -133,8 +136,19 @@ fn killed_open(ctx: &mut Context, family: Family) -> LabResult<Evidence> {
     let mut stranger = dial(ctx.chain.host(Host::Stranger), address, ECHO)?;
     exchange(&mut stranger, &[b'.'; 5000])?;
     living.set_read_timeout(Some(Duration::from_secs(1))).map_err(LabError::io("set a limit"))?;
+    let in_clear = ctx.chain.drops(Node::Agent, "tag_missing")?;
     let stuck = exchange(&mut living, canary_text(500).as_bytes());
     expect_that!(stuck.is_err(), "a live ciphered session went on without a gateway");
+    let in_clear = ctx.chain.drops(Node::Agent, "tag_missing")? - in_clear;
+    let tagged = seen::parse(&ctx.chain.watch.recent_plain()?)
+        .iter()
+        .filter_map(|seen| seen.view.tcp().map(|tcp| tcp.options(&seen.frame.bytes).to_vec()))
+        .filter(|options| TcpOptionsSummary::walk(options, &Default::default()).ours_span.is_some())
+        .count();
+    expect_that!(
+        in_clear == 0 && tagged == 0,
+        "of a live ciphered session {tagged} segments came to the server, {in_clear} back in clear"
+    );
     ctx.chain.start_node(Node::Gateway)?;
     talk(ctx, family)?;
     Ok("killed: a plain client is served in clear, the live ciphered session stays silent"
