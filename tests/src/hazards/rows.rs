@@ -136,7 +136,7 @@ pub const ROWS: &[Row] = &[
         id: 28,
         hazard: "a queue with no socket; two directions at two workers",
         meaningless: None,
-        cases: &[programs::TWO_WORKERS, programs::KILLED],
+        cases: &[programs::TWO_WORKERS, programs::UNBOUND, programs::KILLED],
     },
     Row { id: 29, hazard: "data before the key", meaningless: None, cases: &[attacks::EARLY_DATA] },
     Row {

@@ -6,6 +6,7 @@
 //! | `error` | what can go wrong |
 //! | `process` | a child process, a wait |
 //! | `namespace`, `veth` | a network namespace, a cable |
+//! | `unbind` | a queue of a living box without its socket |
 //! | `packet`, `tagger` | a socket for whole frames, VLAN tags on a cable |
 //! | `impaired` | the impairment box in a cable |
 //! | `site` | the directory of a lab |
@@ -42,6 +43,7 @@ pub mod site;
 pub mod streams;
 pub mod tagger;
 pub mod topology;
+pub mod unbind;
 pub mod veth;
 
 pub use error::{LabError, LabResult};

@@ -1,5 +1,6 @@
 //! Cases shown by unchanged programs alone: rows 28, 30, 39.
 
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use sekisho_wire::TcpOptionsSummary;
@@ -13,17 +14,23 @@ use crate::lab::peers::{Server, connect, dial, exchange};
 use crate::lab::process::run_any;
 use crate::lab::programs::canary_text;
 use crate::lab::seen;
-use crate::lab::topology::{Family, Host, TO_BOX};
+use crate::lab::topology::{CIPHER, Family, Host, PLAIN, TO_BOX};
+use crate::lab::unbind::unbind;
 use crate::lab::veth::End;
 use crate::lab::{LabError, LabResult};
 
 /// A connect that must fail is given this long.
 const REFUSED: Duration = Duration::from_secs(2);
 
+/// A stream whose frames are dropped is watched for this long.
+const STUCK: Duration = Duration::from_millis(300);
+
 /// Row 39: nobody listens, and the program is told at once.
 pub const CLOSED_PORT: Case = Case::new("closed_port_refused_at_once", Lab::Ordinary, closed_port);
 /// Row 28: two queues hash the two directions to different workers.
 pub const TWO_WORKERS: Case = Case::new("two_workers_hand_over", Lab::TwoQueues, two_workers);
+/// Row 28: a living gateway whose ports have a queue without a socket.
+pub const UNBOUND: Case = Case::new("an_unbound_queue_fails_closed", Lab::TwoQueues, unbound);
 /// Rows 28 and 30: a gateway killed under load.
 pub const KILLED: Case = Case::new("killed_gateway_fails_closed", Lab::Crash, killed);
 /// Row 30: the same under `fail = open`.
@@ -101,6 +108,37 @@ fn two_workers(ctx: &mut Context, family: Family) -> LabResult<Evidence> {
     let rise = handed(ctx)? - before;
     expect_that!(rise > 0, "no frame came to the other worker: nothing was shown");
     Ok(format!("8 connections unharmed, {rise} frames handed to their owner"))
+}
+
+fn unbound(ctx: &mut Context, family: Family) -> LabResult<Evidence> {
+    const STREAMS: usize = 24;
+    let _server = Server::echo(ctx.chain.host(Host::Server1), ECHO)?;
+    let address = Host::Server1.address(family);
+    let text = canary_text(5000);
+    let mut streams = Vec::new();
+    for _ in 0..STREAMS {
+        let mut stream = dial(ctx.chain.host(Host::Client1), address, ECHO)?;
+        exchange(&mut stream, text.as_bytes())?;
+        streams.push(stream);
+    }
+    let before = ctx.chain.drops(Node::Gateway, "no_socket")?;
+    for name in [PLAIN, CIPHER] {
+        unbind(End::new(ctx.chain.namespace(Node::Gateway), name), 1)?;
+    }
+    let stuck = |stream: &mut TcpStream| -> LabResult<bool> {
+        stream.set_read_timeout(Some(STUCK)).map_err(LabError::io("set a limit"))?;
+        Ok(exchange(stream, text.as_bytes()).is_err())
+    };
+    let stood = streams.iter_mut().map(stuck).collect::<LabResult<Vec<bool>>>()?;
+    let stood = stood.iter().filter(|&&stood| stood).count();
+    let rise = ctx.chain.drops(Node::Gateway, "no_socket")? - before;
+    expect_that!(rise > 0 && stood > 0, "{stood} streams stood still, {rise} without a socket");
+    expect_that!(stood < STREAMS, "the queues with sockets serve nobody");
+    drop(streams);
+    ctx.chain.process(Node::Gateway)?.crash()?;
+    ctx.chain.start_node(Node::Gateway)?;
+    talk(ctx, family)?;
+    Ok(format!("{rise} frames of {stood} in {STREAMS} streams dropped in XDP, the others served"))
 }
 
 /// An exchange over a fresh connection.
