@@ -221,7 +221,7 @@ fn datagram(
     udp: UdpView,
 ) -> Result<Verdict, DropReason> {
     let (side, frame) = (*side, frame.data());
-    let (src, dst) = layers.addresses(frame).ok_or(DropReason::UdpHeader)?.pair();
+    let (src, dst) = layers.addresses(frame).ok_or(DropReason::UdpHeader)?;
     let (src, dst) = ((src, udp.src_port).into(), (dst, udp.dst_port).into());
     let l2 = L2Header::from_frame(frame, layers).ok_or(DropReason::Truncated)?;
     let payload = udp.payload.slice(frame);

@@ -86,6 +86,7 @@ impl Segment {
     }
 
     /// Reads the payload for its sum, where that is not known yet.
+    #[inline(never)]
     pub(crate) fn verify(&mut self, frame: &[u8]) -> Result<(), DropReason> {
         if let Received::Headers(_) = self.received {
             if !self.received.holds(Sum::of(self.tcp.payload.slice(frame)).fold()) {
@@ -141,6 +142,7 @@ fn fits(config: &WorkerConfig, layers: &Layers) -> Result<(), DropReason> {
 }
 
 /// What is not TCP.
+#[inline(never)]
 fn other(
     config: &WorkerConfig,
     side: PortSide,

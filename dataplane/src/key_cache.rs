@@ -77,19 +77,28 @@ impl KeyCache {
         let at = self.set_of(session, direction);
         let set = &mut self.sets[at];
         let way = match set.way_of(session) {
-            Some(way) => way,
-            None => {
-                let age = |way: &usize| self.batch.wrapping_sub(set.used[*way]);
-                let way = (0..WAYS).max_by_key(age).filter(|way| age(way) > 0)?;
-                self.expansions += 1;
-                set.names[way] = session;
-                self.contexts[at * WAYS + way] = Some(KeyContext::new(keys));
+            Some(way) => {
+                set.used[way] = self.batch;
                 way
             }
+            None => self.expand(at, session, keys)?,
         };
-        set.used[way] = self.batch;
         // There are a few thousand places.
         Some(Place((at * WAYS + way) as u32))
+    }
+
+    /// Expands keys into the way of a set that was used longest ago; `None` where the batch in hand
+    /// has used all of them.
+    #[cold]
+    fn expand(&mut self, at: usize, session: SessionId, keys: &TrafficKeys) -> Option<usize> {
+        let set = &mut self.sets[at];
+        let age = |way: &usize| self.batch.wrapping_sub(set.used[*way]);
+        let way = (0..WAYS).rev().max_by_key(age).filter(|way| age(way) > 0)?;
+        self.expansions += 1;
+        set.names[way] = session;
+        set.used[way] = self.batch;
+        self.contexts[at * WAYS + way] = Some(KeyContext::new(keys));
+        Some(way)
     }
 
     /// The context at a place that was given out since the last [`KeyCache::release`].

@@ -5,7 +5,6 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use sekisho_wire::layers::Addresses;
 use sekisho_wire::{IpKind, Layers, TcpView};
 
 /// Direction of a segment within its session, wherever it is seen.
@@ -121,22 +120,8 @@ impl FlowKey {
         tcp: &TcpView,
         direction: Direction,
     ) -> bool {
-        let Some(addresses) = layers.addresses(frame) else {
+        let Some((src, dst)) = addresses(frame, layers) else {
             return false;
-        };
-        let (src, dst) = match addresses {
-            Addresses::V4(&[a, b, c, d, e, f, g, h]) => {
-                (mapped([a, b, c, d]), mapped([e, f, g, h]))
-            }
-            Addresses::V6(octets) => {
-                let (words, _) = octets.as_chunks::<8>();
-                let word = |at: usize| u64::from_ne_bytes(words[at]);
-                let (src, dst) = ([word(0), word(1)], [word(2), word(3)]);
-                if is_mapped(src) || is_mapped(dst) {
-                    return false;
-                }
-                (src, dst)
-            }
         };
         let (src_port, dst_port) = (u32::from(tcp.src_port), u32::from(tcp.dst_port));
         let ([a, b], [c, d], ports) = match direction {
@@ -207,6 +192,23 @@ pub(crate) enum Ordered {
 impl fmt::Debug for FlowKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} → {}", self.client(), self.server())
+    }
+}
+
+/// The words of a packet's source and destination; `None` as for [`FlowKey::new`].
+#[inline]
+fn addresses(frame: &[u8], layers: &Layers) -> Option<([u64; 2], [u64; 2])> {
+    match layers.ip {
+        IpKind::V4 => {
+            let &[a, b, c, d, e, f, g, h] = layers.addresses_v4(frame)?;
+            Some((mapped([a, b, c, d]), mapped([e, f, g, h])))
+        }
+        IpKind::V6 => {
+            let (words, _) = layers.addresses_v6(frame)?.as_chunks::<8>();
+            let word = |at: usize| u64::from_ne_bytes(words[at]);
+            let (src, dst) = ([word(0), word(1)], [word(2), word(3)]);
+            (!is_mapped(src) && !is_mapped(dst)).then_some((src, dst))
+        }
     }
 }
 

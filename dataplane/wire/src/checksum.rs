@@ -7,7 +7,7 @@
 use crate::bytes::{chunk, put16};
 use crate::frame::{FrameView, Transport, UDP_HEADER_LEN};
 use crate::ip::{IPV4_HEADER_LEN, IpKind, PROTO_ICMPV6, PROTO_TCP, PROTO_UDP};
-use crate::layers::{Addresses, Layers};
+use crate::layers::Layers;
 use crate::tcp::TcpView;
 use std::net::IpAddr;
 
@@ -132,9 +132,14 @@ fn sum_header(bytes: &[u8]) -> Sum {
     } else if let Ok(header) = <&[u8; 20]>::try_from(bytes) {
         sum_array(header)
     } else {
-        let (words, _) = bytes.as_chunks::<4>();
-        Sum(words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum())
+        sum_unusual(bytes)
     }
+}
+
+#[inline(never)]
+fn sum_unusual(bytes: &[u8]) -> Sum {
+    let (words, _) = bytes.as_chunks::<4>();
+    Sum(words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum())
 }
 
 #[inline(always)]
@@ -154,9 +159,9 @@ fn sum_array<const N: usize>(bytes: &[u8; N]) -> Sum {
 /// The sum of the pseudo header, its addresses read from the frame; `len` as in [`pseudo_header`].
 #[inline]
 fn pseudo_in(frame: &[u8], layers: &Layers, len: u16) -> Option<Sum> {
-    let addresses = match layers.addresses(frame)? {
-        Addresses::V4(octets) => sum_array(octets),
-        Addresses::V6(octets) => sum_array(octets),
+    let addresses = match layers.ip {
+        IpKind::V4 => sum_array(layers.addresses_v4(frame)?),
+        IpKind::V6 => sum_array(layers.addresses_v6(frame)?),
     };
     Some(addresses.word(u16::from(layers.protocol)).word(len))
 }

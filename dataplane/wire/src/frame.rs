@@ -114,7 +114,7 @@ impl Deref for FrameView {
 impl FrameView {
     /// The view of `frame`, of which the rest has been read; `None` for a shorter one.
     pub fn of(frame: &[u8], layers: Layers, transport: Transport) -> Option<Self> {
-        let (src, dst) = layers.addresses(frame)?.pair();
+        let (src, dst) = layers.addresses(frame)?;
         let ip = frame.get(usize::from(layers.l3)..)?;
         let (ttl, traffic_class) = match layers.ip {
             IpKind::V4 => (*ip.get(8)?, *ip.get(1)?),

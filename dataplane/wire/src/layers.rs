@@ -31,15 +31,6 @@ pub struct Layers {
     pub protocol: u8,
 }
 
-/// Source and destination address of a packet, as they stand in its header.
-#[derive(Clone, Copy, Debug)]
-pub enum Addresses<'a> {
-    /// Two of four octets.
-    V4(&'a [u8; 8]),
-    /// Two of sixteen.
-    V6(&'a [u8; 32]),
-}
-
 impl Layers {
     /// Of no frame.
     pub const NONE: Self = Self { l3: 0, l4: 0, l4_end: 0, ip: IpKind::V4, protocol: 0 };
@@ -88,30 +79,31 @@ impl Layers {
         (usize::from(self.l3).saturating_sub(ETHERNET_LEN) / VLAN_TAG_LEN) as u8
     }
 
-    /// The addresses of the frame that these are the offsets of; `None` for a shorter one.
+    /// Both addresses, source first, as an IPv4 header has them; `None` for a frame that is shorter
+    /// than the one that these are the offsets of.
     #[inline]
-    pub fn addresses<'a>(&self, frame: &'a [u8]) -> Option<Addresses<'a>> {
-        let l3 = usize::from(self.l3);
-        Some(match self.ip {
-            IpKind::V4 => Addresses::V4(chunk(frame, l3 + IPV4_ADDRESSES_AT)?),
-            IpKind::V6 => Addresses::V6(chunk(frame, l3 + IPV6_ADDRESSES_AT)?),
-        })
+    pub fn addresses_v4<'a>(&self, frame: &'a [u8]) -> Option<&'a [u8; 8]> {
+        chunk(frame, usize::from(self.l3) + IPV4_ADDRESSES_AT)
     }
-}
 
-impl Addresses<'_> {
-    /// Source and destination.
-    pub fn pair(&self) -> (IpAddr, IpAddr) {
-        match self {
-            Self::V4(octets) => {
-                let [a, b, c, d, e, f, g, h] = **octets;
+    /// The same of an IPv6 header.
+    #[inline]
+    pub fn addresses_v6<'a>(&self, frame: &'a [u8]) -> Option<&'a [u8; 32]> {
+        chunk(frame, usize::from(self.l3) + IPV6_ADDRESSES_AT)
+    }
+
+    /// Source and destination, whichever the IP version; `None` for a shorter frame.
+    pub fn addresses(&self, frame: &[u8]) -> Option<(IpAddr, IpAddr)> {
+        Some(match self.ip {
+            IpKind::V4 => {
+                let [a, b, c, d, e, f, g, h] = *self.addresses_v4(frame)?;
                 (Ipv4Addr::new(a, b, c, d).into(), Ipv4Addr::new(e, f, g, h).into())
             }
-            Self::V6(octets) => {
-                let (halves, _) = octets.as_chunks::<16>();
+            IpKind::V6 => {
+                let (halves, _) = self.addresses_v6(frame)?.as_chunks::<16>();
                 (Ipv6Addr::from(halves[0]).into(), Ipv6Addr::from(halves[1]).into())
             }
-        }
+        })
     }
 }
 

@@ -118,7 +118,7 @@ impl TcpOptionsSummary {
     #[inline]
     pub fn read(&mut self, options: &[u8], codes: &OptionCodes) {
         *self = Self::default();
-        let mut walk = Walk::new(options);
+        let mut at = 0;
         // What nearly every segment in mid-stream begins with: NOP, NOP, timestamps. Nothing, or
         // a tag, follows.
         if let Some((&[1, 1, kind::TIMESTAMPS, 10, a, b, c, d, e, f, g, h], rest)) =
@@ -138,8 +138,18 @@ impl TcpOptionsSummary {
                 self.end = 12 + TAG_OPTION_LEN as u8;
                 return;
             }
-            walk.at = 12;
+            at = 12;
         }
+        if at < options.len() {
+            self.walk_from(options, at, codes);
+        }
+    }
+
+    /// Options of any kind, from `at` on.
+    #[inline(never)]
+    fn walk_from(&mut self, options: &[u8], at: usize, codes: &OptionCodes) {
+        let mut walk = Walk::new(options);
+        walk.at = at;
         for step in walk.by_ref() {
             if let Step::Option { at, len } = step
                 && let Some(option) = options.get(at..at + len)
