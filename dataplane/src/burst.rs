@@ -5,6 +5,10 @@
 //! so that all go through one pass, and then all come to their ends in the order of arrival. Where
 //! a decision may depend on what waits, that comes to its end first ([`segment::standing`]): a
 //! burst does what its frames would do one by one.
+//!
+//! What plain data runs through, here and in the crates below, is inlined by force
+//! (`inline(always)`) where a call, which saves and restores what registers hold, costs about as
+//! much as the step itself. Rare ways out of it are functions of their own.
 
 use sekisho_port::{Frame, PacketIo, PortSide};
 use sekisho_session::{FlowHasher, SessionId, Time};
@@ -74,7 +78,7 @@ pub(crate) fn process_frame(
 
 /// Fills a packet's record in. Packets of one flow come in trains: the one `before` may know the
 /// flow's hash, whatever has become of it, as flow and hash are written together.
-#[inline]
+#[inline(always)]
 fn read(
     worker: &Worker,
     side: PortSide,
@@ -123,11 +127,13 @@ fn process(worker: &mut Worker, io: &mut impl PacketIo, packets: &mut [Packet], 
             batch::finish(worker, io, &mut packets[first..at], now);
             first = at;
         }
-        decide(worker, &mut packets[at], standing, now);
-        if matches!(packets[at].work, Work::Later) {
+        loop {
+            decide(worker, &mut packets[at], standing, now);
+            if packets[at].work != Work::Later || first == at {
+                break;
+            }
             batch::finish(worker, io, &mut packets[first..at], now);
             first = at;
-            decide(worker, &mut packets[at], standing, now);
         }
         if alone {
             batch::finish(worker, io, &mut packets[at..=at], now);
@@ -137,7 +143,7 @@ fn process(worker: &mut Worker, io: &mut impl PacketIo, packets: &mut [Packet], 
     batch::finish(worker, io, &mut packets[first..], now);
 }
 
-#[inline]
+#[inline(always)]
 fn standing(worker: &Worker, packet: &mut Packet) -> Standing {
     match packet.kind {
         Kind::Tcp => {
@@ -177,7 +183,7 @@ fn decide(worker: &mut Worker, packet: &mut Packet, standing: Standing, now: Tim
 
 /// A segment whose checksum does not hold decides nothing (hazard 5, M3.10). Only one that joins a
 /// batch is decided before that is known, since the cipher pass will tell.
-#[inline]
+#[inline(always)]
 fn tcp(
     worker: &mut Worker,
     (frame, segment, job): (&mut Frame, &mut Segment, &mut Job),

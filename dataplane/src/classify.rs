@@ -118,7 +118,7 @@ impl Segment {
 }
 
 /// Reads a frame that came in on `side`: says what it is and fills `segment` in.
-#[inline]
+#[inline(always)]
 pub(crate) fn classify(
     config: &WorkerConfig,
     side: PortSide,
@@ -170,7 +170,7 @@ fn other(
 }
 
 /// The sum of a segment's headers, which is its whole checksum where there is no payload.
-#[inline]
+#[inline(always)]
 fn headers(frame: &[u8], segment: &mut Segment, verify: bool) -> Result<(), DropReason> {
     let Segment { layers, tcp, received, .. } = segment;
     let sum = checksum::tcp_header_sum(frame, layers, tcp).ok_or(DropReason::TcpHeader)?;
@@ -189,7 +189,7 @@ fn headers(frame: &[u8], segment: &mut Segment, verify: bool) -> Result<(), Drop
 }
 
 /// Which way a segment goes, whose it is, what its options say.
-#[inline]
+#[inline(always)]
 fn name(config: &WorkerConfig, frame: &[u8], segment: &mut Segment) -> Result<(), DropReason> {
     let flags = segment.tcp.flags;
     let ends = u8::from(flags.syn()) + u8::from(flags.fin()) + u8::from(flags.rst());

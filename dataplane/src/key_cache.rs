@@ -34,7 +34,7 @@ struct Set {
 impl Set {
     const EMPTY: Self = Self { names: [SessionId::NONE; WAYS], used: [0; WAYS] };
 
-    #[inline]
+    #[inline(always)]
     fn way_of(&self, session: SessionId) -> Option<usize> {
         self.names.iter().position(|name| *name == session)
     }
@@ -67,7 +67,7 @@ impl KeyCache {
 
     /// Where the context of `keys`, which are those of one direction of `session`, stands until
     /// [`KeyCache::release`]; `None` where the batch in hand has taken all places it could have.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn place(
         &mut self,
         session: SessionId,
@@ -131,7 +131,7 @@ impl KeyCache {
         self.expansions
     }
 
-    #[inline]
+    #[inline(always)]
     fn set_of(&self, session: SessionId, direction: Direction) -> usize {
         let half = self.sets.len() / 2;
         (session.index() as usize & (half - 1)) + direction.index() * half

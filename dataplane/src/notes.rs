@@ -49,11 +49,16 @@ pub(crate) fn trusted(worker: &mut Worker, passage: &Passage<'_>) {
     }
 }
 
-/// A segment from the plain side that was sealed.
-#[inline]
-pub(crate) fn sealed(worker: &mut Worker, passage: &Passage<'_>, (offset, len, flags): Stretch) {
+/// A segment from the plain side that was sealed. Tells whether the session may have come to its end
+/// by it.
+#[inline(always)]
+pub(crate) fn sealed(
+    worker: &mut Worker,
+    passage: &Passage<'_>,
+    (offset, len, flags): Stretch,
+) -> bool {
     let Some(session) = worker.table.get_mut(passage.id) else {
-        return;
+        return false;
     };
     let direction = passage.segment.direction;
     session.half_mut(direction).advance(offset, len, flags);
@@ -62,12 +67,14 @@ pub(crate) fn sealed(worker: &mut Worker, passage: &Passage<'_>, (offset, len, f
     let one_way = offset == 0
         && direction == Direction::ClientToServer
         && session.half(Direction::ServerToClient).origin().is_none();
+    let may_end = flags.rst || session.fins_acknowledged();
     if one_way {
         worker.counters.tallies().asymmetric.add(1);
     }
+    may_end
 }
 
-#[inline]
+#[inline(always)]
 fn learn(session: &mut Session, passage: &Passage<'_>) {
     let Passage { frame, segment, now, .. } = passage;
     if segment.tcp.flags.ack() {
@@ -82,12 +89,20 @@ fn learn(session: &mut Session, passage: &Passage<'_>) {
 /// A segment from the cipher side that has verified. The first one at the gateway synchronises the
 /// session: the client seals only once it knows that both ends hold the key.
 #[inline]
-pub(crate) fn verified(worker: &mut Worker, passage: &Passage<'_>, stretch: Stretch) {
-    sealed(worker, passage, stretch);
-    let Passage { id, now, .. } = *passage;
+pub(crate) fn verified(worker: &mut Worker, passage: &Passage<'_>, stretch: Stretch) -> bool {
+    let may_end = sealed(worker, passage, stretch);
+    let id = passage.id;
     let first = worker.config.role == Role::Gateway
         && worker.table.get(id).is_some_and(|session| session.state() == State::Keyed);
-    if first && synchronise(worker, id, now) {
+    if first {
+        first_verified(worker, id, passage.now);
+    }
+    may_end
+}
+
+#[cold]
+fn first_verified(worker: &mut Worker, id: SessionId, now: Time) {
+    if synchronise(worker, id, now) {
         let Some(session) = worker.table.get(id) else {
             return;
         };

@@ -2,6 +2,7 @@
 //! segment that does not verify changes nothing but its own counters (hazard 35).
 
 use sekisho_cipher::{Associated, BadTag, Payload, Sums};
+use sekisho_port::Frame;
 use sekisho_session::{Direction, Session, SessionId, State};
 use sekisho_wire::options::TAG_OPTION_LEN;
 use sekisho_wire::tcp::TCP_HEADER_LEN;
@@ -198,15 +199,13 @@ fn tagged(
 
 /// Fills in what is left of the job of verifying and opening in place, and of taking our option and
 /// its padding off afterwards (hazard 4).
+#[inline(always)]
 fn prepare(worker: &mut Worker, passage: Passage<'_>, job: &mut Job) -> Result<Work, DropReason> {
     let Passage { frame, segment, id, .. } = passage;
-    job.options = match plain_options(segment) {
-        Some(keep) => Options::Spliced(keep),
-        None => {
-            let strip = Rewrite::strip(worker.config.options);
-            Options::Rewritten(rewrite::options(frame, segment, &strip)?.block)
-        }
-    };
+    match plain_options(segment) {
+        Some(keep) => job.options = Options::Spliced(keep),
+        None => rewritten(worker, frame, segment, job)?,
+    }
     let Worker { table, keys, .. } = worker;
     let session = table.get(id).ok_or(DropReason::NoSession)?;
     let traffic_keys = session.keys(segment.direction).ok_or(DropReason::Unsynchronised)?;
@@ -222,21 +221,30 @@ fn prepare(worker: &mut Worker, passage: Passage<'_>, job: &mut Job) -> Result<W
     Ok(Work::Cipher)
 }
 
-/// The length of options that the tag, behind them, is all there is to take off of, in a segment
-/// that needs no other change.
-#[inline]
+/// Options that it takes more than to cut the tag off of.
+#[inline(never)]
+fn rewritten(
+    worker: &Worker,
+    frame: &Frame,
+    segment: &Segment,
+    job: &mut Job,
+) -> Result<(), DropReason> {
+    let strip = Rewrite::strip(worker.config.options);
+    job.options = Options::Rewritten(rewrite::options(frame, segment, &strip)?.block);
+    Ok(())
+}
+
+/// The options that stay, where the tag behind them is all there is to take off, in a segment that
+/// needs no other change.
+#[inline(always)]
 fn plain_options(segment: &Segment) -> Option<u8> {
-    let tcp = &segment.tcp;
-    let list = usize::from(tcp.header_len).checked_sub(TCP_HEADER_LEN)?;
-    let keep = segment.options.splice_point(list)?;
-    let plain = list == usize::from(keep) + TAG_OPTION_LEN
-        && !rewrite::is_urgent(tcp)
-        && segment.received.header_sum().is_some();
-    plain.then_some(keep)
+    let keep = rewrite::splice_point(segment)?;
+    let header_len = TCP_HEADER_LEN + usize::from(keep) + TAG_OPTION_LEN;
+    (usize::from(segment.tcp.header_len) == header_len).then_some(keep)
 }
 
 /// Behind the cipher pass: what has verified teaches its session and goes on, without our option.
-#[inline]
+#[inline(always)]
 pub(crate) fn finish(
     worker: &mut Worker,
     passage: Passage<'_>,
@@ -274,7 +282,7 @@ fn second(worker: &mut Worker, passage: Passage<'_>, first: &Job) -> Result<(), 
     verified(worker, Passage { frame, segment, id, now }, &job, &sums)
 }
 
-#[inline]
+#[inline(always)]
 fn verified(
     worker: &mut Worker,
     passage: Passage<'_>,
@@ -299,10 +307,10 @@ fn verified(
     }
     worker.counters.tallies().opened_segments.add(1);
     worker.counters.tallies().opened_bytes.add(u64::from(len));
-    notes::verified(worker, &passage, (offset, len, flags));
+    let may_end = notes::verified(worker, &passage, (offset, len, flags));
     if job.answers_syn {
         teardown::refused(worker, passage.id, passage.now);
-    } else {
+    } else if may_end {
         teardown::after(worker, passage.id, segment, offset, passage.now);
     }
     Ok(())

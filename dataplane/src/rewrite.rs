@@ -83,10 +83,18 @@ pub(crate) fn is_urgent(tcp: &TcpView) -> bool {
     tcp.urgent != 0 || tcp.flags.contains(TcpFlags::URG)
 }
 
+/// How many octets of options stay in a segment that needs no other change than to have a tag put on
+/// behind them, or taken off; `None` where it takes more.
+#[inline(always)]
+pub(crate) fn splice_point(segment: &Segment) -> Option<u8> {
+    let plain = !is_urgent(&segment.tcp) && segment.received.header_sum().is_some();
+    segment.options.splice_point().filter(|_| plain)
+}
+
 /// Puts a tag behind the first `keep` octets of options, which are all there were. The last step of
 /// most segments that were sealed: what changes of the header is known, so its sum `header` as it
 /// came is brought up to date, and `payload` is the new sum of the payload.
-#[inline]
+#[inline(always)]
 pub(crate) fn append_tag(
     frame: &mut Frame,
     segment: &Segment,
@@ -103,7 +111,7 @@ pub(crate) fn append_tag(
 }
 
 /// Takes the tag off behind the first `keep` octets of options: the reverse of [`append_tag`].
-#[inline]
+#[inline(always)]
 pub(crate) fn cut_tag(
     frame: &mut Frame,
     segment: &Segment,
@@ -118,7 +126,7 @@ pub(crate) fn cut_tag(
 
 /// Ends the options after `len` octets; `sum` is the segment's as it leaves, but for the checksum
 /// that it came with.
-#[inline]
+#[inline(always)]
 fn end_options(
     frame: &mut Frame,
     Segment { layers, tcp, .. }: &Segment,

@@ -3,10 +3,11 @@
 //! pass.
 
 use sekisho_cipher::{Associated, Payload, Sealed, SegmentFlags};
+use sekisho_port::Frame;
 use sekisho_session::{Charge, Direction, OffsetError, Placement, RST_ANSWER_OFFSET, Session};
 use sekisho_wire::options::TAG_OPTION_LEN;
 use sekisho_wire::tcp::{MAX_OPTIONS_LEN, TCP_HEADER_LEN};
-use sekisho_wire::{Rewrite, TagOption};
+use sekisho_wire::{OptionBlock, Rewrite, TagOption};
 
 use crate::classify::Segment;
 use crate::drop_reason::DropReason;
@@ -108,7 +109,7 @@ fn answer_half_open(passage: Passage<'_>) -> Verdict {
 
 /// The job of sealing the first `len` octets of the payload in place, with what it takes to put the
 /// tag on afterwards. Charges the key: from here on it will be used.
-#[inline]
+#[inline(always)]
 fn prepare(
     worker: &mut Worker,
     passage: Passage<'_>,
@@ -116,14 +117,10 @@ fn prepare(
     (offset, len): (u64, u16),
 ) -> Result<Work, DropReason> {
     let Passage { frame, segment, id, .. } = passage;
-    (job.options, job.trimmed) = match plain_options(segment, len) {
-        Some(keep) => (Options::Spliced(keep), false),
-        None => {
-            let blank = Rewrite::blank_tag(worker.config.options, PHASE);
-            let done = rewrite::options(frame, segment, &blank)?;
-            (Options::Rewritten(done.block), done.changes.gave_way())
-        }
-    };
+    match plain_options(segment, len) {
+        Some(keep) => job.options = Options::Spliced(keep),
+        None => rewritten(worker, frame, segment, job)?,
+    }
     let start = usize::from(segment.tcp.l4) + TCP_HEADER_LEN + job.options.len(TAG_OPTION_LEN);
     let end = start + usize::from(len);
     if end - usize::from(segment.layers.l3) > usize::from(worker.config.mtu) {
@@ -145,23 +142,34 @@ fn prepare(
     Ok(Work::Cipher)
 }
 
-/// The length of options that need nothing but the tag behind them, in a segment that keeps its
-/// payload and needs no other change.
-#[inline]
+/// Options that take more than to be appended to.
+#[inline(never)]
+fn rewritten(
+    worker: &Worker,
+    frame: &Frame,
+    segment: &Segment,
+    job: &mut Job,
+) -> Result<(), DropReason> {
+    let blank = Rewrite::blank_tag(worker.config.options, PHASE);
+    let done = rewrite::options(frame, segment, &blank)?;
+    job.options = Options::Rewritten(done.block);
+    job.trimmed = done.changes.gave_way();
+    Ok(())
+}
+
+/// The options as they are, where nothing but the tag behind them is needed, and no other change of
+/// a segment that keeps its payload.
+#[inline(always)]
 fn plain_options(segment: &Segment, len: u16) -> Option<u8> {
-    let tcp = &segment.tcp;
-    let list = usize::from(tcp.header_len).checked_sub(TCP_HEADER_LEN)?;
-    let keep = segment.options.splice_point(list)?;
+    let keep = rewrite::splice_point(segment)?;
     let plain = segment.options.ours_span.is_none()
         && usize::from(keep) + TAG_OPTION_LEN <= MAX_OPTIONS_LEN
-        && len == tcp.payload.len
-        && !rewrite::is_urgent(tcp)
-        && segment.received.header_sum().is_some();
+        && len == segment.tcp.payload.len;
     plain.then_some(keep)
 }
 
 /// Behind the cipher pass: puts the tag on, and tells the session what went out.
-#[inline]
+#[inline(always)]
 pub(crate) fn finish(
     worker: &mut Worker,
     passage: Passage<'_>,
@@ -182,12 +190,7 @@ pub(crate) fn finish(
             rewrite::append_tag(frame, segment, *keep, &option, (header, sealed.sums.after))?;
         }
         (Options::Rewritten(block), _) => {
-            let mut block = *block;
-            if !block.set_tag(&sealed.tag) {
-                return Err(DropReason::OptionRoom);
-            }
-            let checksum = Checksum::Payload(sealed.sums.after);
-            rewrite::apply(frame, segment, (&block, len), checksum, &worker.counters)?;
+            put_rewritten(worker, frame, segment, (block, len), sealed)?;
             worker.counters.tallies().options_trimmed.add(u64::from(job.trimmed));
         }
         // Only segments with a header sum are spliced.
@@ -195,13 +198,30 @@ pub(crate) fn finish(
     }
     worker.counters.tallies().sealed_segments.add(1);
     worker.counters.tallies().sealed_bytes.add(u64::from(len));
-    notes::sealed(worker, &passage, (offset, len, flags));
+    let may_end = notes::sealed(worker, &passage, (offset, len, flags));
     if offset == RST_ANSWER_OFFSET {
         teardown::refused(worker, passage.id, passage.now);
-    } else {
+    } else if may_end {
         teardown::after(worker, passage.id, segment, offset, passage.now);
     }
     Ok(())
+}
+
+/// Puts on rewritten options, whose place for the tag is filled in.
+#[inline(never)]
+fn put_rewritten(
+    worker: &Worker,
+    frame: &mut Frame,
+    segment: &Segment,
+    (block, len): (&OptionBlock, u16),
+    sealed: &Sealed,
+) -> Result<(), DropReason> {
+    let mut block = *block;
+    if !block.set_tag(&sealed.tag) {
+        return Err(DropReason::OptionRoom);
+    }
+    let checksum = Checksum::Payload(sealed.sums.after);
+    rewrite::apply(frame, segment, (&block, len), checksum, &worker.counters)
 }
 
 /// A bare ACK goes on as it came.

@@ -37,7 +37,7 @@ pub(crate) enum Standing {
 /// the other direction. Of the first `is_near` takes care at the opener; the sealer does not look at
 /// it while there is no FIN, and looks at the `una` of its own direction only. That a session ends
 /// meanwhile changes nothing either: it drains, and so goes on as it did (M7.16).
-#[inline]
+#[inline(always)]
 pub(crate) fn standing(
     worker: &Worker,
     segment: &Segment,
@@ -61,7 +61,7 @@ pub(crate) fn standing(
 }
 
 /// Decides a segment of a flow that this worker owns; `job` names the live session by now.
-#[inline]
+#[inline(always)]
 pub(crate) fn decide(
     worker: &mut Worker,
     (frame, segment, job): (&mut Frame, &Segment, &mut Job),
@@ -87,7 +87,7 @@ pub(crate) fn decide(
     }
 }
 
-#[inline]
+#[inline(always)]
 fn of_session(
     worker: &mut Worker,
     passage: Passage<'_>,

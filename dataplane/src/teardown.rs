@@ -11,17 +11,14 @@ use crate::notes;
 use crate::worker::Worker;
 
 /// A segment was sealed or verified at `offset`: does it, or what it acknowledges, end the session?
-#[inline]
 pub(crate) fn after(worker: &mut Worker, id: SessionId, segment: &Segment, offset: u64, now: Time) {
     let Some(session) = worker.table.get(id) else {
         return;
     };
     if segment.tcp.flags.rst() && session.half(segment.direction).reset_takes_effect(offset) {
         begin(worker, id, Input::Reset, CloseCause::Reset, now);
-        fins(worker, id, now);
-    } else if session.fins_acknowledged() {
-        fins(worker, id, now);
     }
+    fins(worker, id, now);
 }
 
 /// Both FINs verified or sealed, and acknowledged?

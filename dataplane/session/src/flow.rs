@@ -111,7 +111,7 @@ impl FlowKey {
     /// Becomes the flow of a segment in `frame` that goes in `direction`.
     ///
     /// False, and no change, where [`FlowKey::new`] gives none: drop the frame.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn read(
         &mut self,
@@ -196,7 +196,7 @@ impl fmt::Debug for FlowKey {
 }
 
 /// The words of a packet's source and destination; `None` as for [`FlowKey::new`].
-#[inline]
+#[inline(always)]
 fn addresses(frame: &[u8], layers: &Layers) -> Option<([u64; 2], [u64; 2])> {
     match layers.ip {
         IpKind::V4 => {

@@ -121,7 +121,7 @@ fn sum_block(bytes: &[u8]) -> u64 {
 }
 
 /// The sum of a header, which is a few words of 32 bits; a tail that is none is not read.
-#[inline]
+#[inline(always)]
 fn sum_header(bytes: &[u8]) -> Sum {
     // The usual lengths (TCP without options, with timestamps, with timestamps and tag) by name: for
     // so few words a loop takes longer to set up than to run.
@@ -157,7 +157,7 @@ fn sum_array<const N: usize>(bytes: &[u8; N]) -> Sum {
 }
 
 /// The sum of the pseudo header, its addresses read from the frame; `len` as in [`pseudo_header`].
-#[inline]
+#[inline(always)]
 fn pseudo_in(frame: &[u8], layers: &Layers, len: u16) -> Option<Sum> {
     let addresses = match layers.ip {
         IpKind::V4 => sum_array(layers.addresses_v4(frame)?),
@@ -193,7 +193,7 @@ pub fn ipv4_header(header: &[u8]) -> u16 {
 }
 
 /// The IPv4 header sums to zero. Always true for IPv6, which has no checksum.
-#[inline]
+#[inline(always)]
 pub fn verify_ipv4_header(frame: &[u8], layers: &Layers) -> bool {
     let (start, end) = (usize::from(layers.l3), usize::from(layers.l4));
     let sum = match (layers.ip, end.saturating_sub(start)) {
@@ -252,7 +252,7 @@ pub fn verify_transport(frame: &[u8], view: &FrameView) -> bool {
 /// The sum of pseudo header and TCP header as it stands, checksum field included: with the
 /// payload's it folds to 0xFFFF where the checksum is right. `None` for another frame than they were
 /// read of.
-#[inline]
+#[inline(always)]
 pub fn tcp_header_sum(frame: &[u8], layers: &Layers, tcp: &TcpView) -> Option<Sum> {
     let header = frame.get(usize::from(layers.l4)..usize::from(tcp.payload.start))?;
     let len = layers.l4_end.checked_sub(layers.l4)?;
@@ -296,7 +296,7 @@ pub fn fill_tcp_with_payload_sum(frame: &mut [u8], view: &FrameView, payload: Su
 
 /// Writes the TCP checksum that makes up for `sum`: of pseudo header, header without checksum field,
 /// and payload. False if `frame` is shorter than `layers` says.
-#[inline]
+#[inline(always)]
 pub fn put_tcp(frame: &mut [u8], layers: &Layers, sum: Sum) -> bool {
     put16(frame, usize::from(layers.l4) + TCP_CHECKSUM_AT, sum.finish()).is_some()
 }

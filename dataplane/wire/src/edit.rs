@@ -42,7 +42,7 @@ pub fn apply_options(
 /// payload of `payload_len` behind them, of which nothing is written; returns the new `l4_end`,
 /// which is the frame's length. The TCP checksum is left stale. On an error nothing has been
 /// written.
-#[inline]
+#[inline(always)]
 pub fn resize_options(
     frame: &mut [u8],
     layers: &Layers,
@@ -68,7 +68,7 @@ pub fn resize_options(
 
 /// IP length for a packet that ends at `end`. The IPv4 checksum is updated, not computed anew: a
 /// header that came in corrupt goes out corrupt.
-#[inline]
+#[inline(always)]
 fn set_ip_len(frame: &mut [u8], layers: &Layers, end: usize) -> Option<()> {
     let l3 = usize::from(layers.l3);
     match layers.ip {

@@ -51,7 +51,7 @@ impl Layers {
     ///
     /// # Errors
     /// As [`Layers::parse`].
-    #[inline]
+    #[inline(always)]
     pub fn read(&mut self, frame: &[u8]) -> Result<(), ParseError> {
         if frame.len() > usize::from(u16::MAX) {
             return Err(ParseError::Oversized);

@@ -166,7 +166,7 @@ impl TcpView {
     ///
     /// # Errors
     /// As [`TcpView::parse`].
-    #[inline]
+    #[inline(always)]
     pub fn read(&mut self, frame: &[u8], layers: &Layers) -> Result<(), ParseError> {
         let Layers { l4, l4_end, .. } = *layers;
         let segment =

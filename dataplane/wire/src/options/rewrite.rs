@@ -174,7 +174,7 @@ impl Rewrite {
         if self.mss != MssRule::Keep {
             return None;
         }
-        let keep = usize::from(summary.splice_point(options.len())?);
+        let keep = usize::from(summary.splice_point()?);
         let mut block = OptionBlock::new();
         block.push(options.get(..keep)?)?;
         if let Some(ours) = &self.insert {

@@ -103,6 +103,8 @@ pub struct TcpOptionsSummary {
     pub malformed: bool,
     /// Bytes read: up to End-of-List, the malformed length or the end.
     pub end: u8,
+    /// See [`TcpOptionsSummary::splice_point`].
+    splice: Option<u8>,
 }
 
 impl TcpOptionsSummary {
@@ -115,9 +117,10 @@ impl TcpOptionsSummary {
     }
 
     /// [`TcpOptionsSummary::walk`] in place, which leaves nothing to copy.
-    #[inline]
+    #[inline(always)]
     pub fn read(&mut self, options: &[u8], codes: &OptionCodes) {
-        *self = Self::default();
+        // An empty list may end where it is.
+        *self = Self { splice: Some(0), ..Self::default() };
         let mut at = 0;
         // What nearly every segment in mid-stream begins with: NOP, NOP, timestamps. Nothing, or
         // a tag, follows.
@@ -126,6 +129,7 @@ impl TcpOptionsSummary {
         {
             let value = u32::from_be_bytes([a, b, c, d]);
             self.timestamps = Some((value, u32::from_be_bytes([e, f, g, h])));
+            self.splice = Some(12);
             if rest.is_empty() {
                 self.end = 12;
                 return;
@@ -150,6 +154,7 @@ impl TcpOptionsSummary {
     fn walk_from(&mut self, options: &[u8], at: usize, codes: &OptionCodes) {
         let mut walk = Walk::new(options);
         walk.at = at;
+        self.splice = None;
         for step in walk.by_ref() {
             if let Step::Option { at, len } = step
                 && let Some(option) = options.get(at..at + len)
@@ -159,23 +164,21 @@ impl TcpOptionsSummary {
         }
         self.malformed = walk.malformed();
         self.end = walk.position() as u8;
-    }
-
-    /// Where our option stands, or would be put, if all that it takes to have it off or on is to
-    /// end the list there or to append it: what is in front stays as it is. `len` is the length of
-    /// the list that was walked.
-    #[inline]
-    pub fn splice_point(&self, len: usize) -> Option<u8> {
-        let changes = self.malformed || self.fast_open || self.mptcp || self.ours_duplicated;
-        if changes || usize::from(self.end) != len {
-            return None;
-        }
         let keep = match self.ours_span {
             None => self.end,
             Some((at, len)) if at + len == self.end => at,
-            Some(_) => return None,
+            Some(_) => return,
         };
-        keep.is_multiple_of(4).then_some(keep)
+        let changes = self.malformed || self.fast_open || self.mptcp || self.ours_duplicated;
+        let whole = usize::from(self.end) == options.len() && keep.is_multiple_of(4);
+        self.splice = (whole && !changes).then_some(keep);
+    }
+
+    /// Where our option stands, or would be put, if all that it takes to have it off or on is to
+    /// end the list there or to append it: what is in front stays as it is.
+    #[inline]
+    pub fn splice_point(&self) -> Option<u8> {
+        self.splice
     }
 
     /// The one option of ours, none, or the reason to drop the segment.
