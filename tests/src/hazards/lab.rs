@@ -1,6 +1,7 @@
 //! The chains that cases run on. Few: building one costs seconds, and most cases share the first.
 
 use super::raw::ETH;
+use crate::expect_that;
 use crate::lab::chain::{Chain, Node};
 use crate::lab::config::Setup;
 use crate::lab::guests::invite;
@@ -26,16 +27,19 @@ pub enum Lab {
     Impaired,
     /// Hosts leave checksums to devices, and both boxes are told so.
     Offloaded,
+    /// The gateway's worker never sleeps: nothing drives its rings but itself.
+    Busy,
 }
 
 impl Lab {
     /// All, in the order in which they are run.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Ordinary,
         Self::Prefer,
         Self::TwoQueues,
         Self::Impaired,
         Self::Offloaded,
+        Self::Busy,
         Self::Crash,
         Self::FailOpen,
     ];
@@ -50,13 +54,14 @@ impl Lab {
             Self::TwoQueues => "two-queues",
             Self::Impaired => "impaired",
             Self::Offloaded => "offloaded",
+            Self::Busy => "busy",
         }
     }
 
     fn setup(self) -> Setup {
         let mut setup = Setup::default();
         match self {
-            Self::Ordinary | Self::Crash | Self::Offloaded => {}
+            Self::Ordinary | Self::Crash | Self::Offloaded | Self::Busy => {}
             Self::Prefer => {
                 setup.policy = "prefer";
                 setup.agent_policy = "prefer";
@@ -75,22 +80,32 @@ impl Lab {
     pub fn start(self) -> LabResult<Chain> {
         let mut chain = Chain::prepare(self.setup())?;
         invite(&chain)?;
-        if self == Self::Offloaded {
-            leave_checksums(&chain)?;
+        match self {
+            Self::Offloaded => leave_checksums(&chain)?,
+            Self::Busy => {
+                reconfigure(&chain, Node::Gateway, ("poll = \"adaptive\"", "poll = \"busy\""))?;
+            }
+            _ => {}
         }
         chain.start_processes()?;
         Ok(chain)
     }
 }
 
+/// Puts `new` in place of `old` in a box's configuration file.
+fn reconfigure(chain: &Chain, node: Node, (old, new): (&str, &str)) -> LabResult {
+    let path = chain.config_file(node);
+    let text = std::fs::read_to_string(&path).map_err(LabError::file("read", &path))?;
+    let changed = text.replace(old, new);
+    expect_that!(changed != text, "no {old} in {}", path.display());
+    std::fs::write(&path, changed).map_err(LabError::file("write", &path))
+}
+
 /// The hosts next to the boxes' plain ports hand over partial checksums; the boxes complete them.
 fn leave_checksums(chain: &Chain) -> LabResult {
     for node in [Node::Gateway, Node::Agent] {
-        let path = chain.config_file(node);
-        let text = std::fs::read_to_string(&path).map_err(LabError::file("read", &path))?;
         let ports = "[ports]\nrx_checksum = { plain = \"offloaded\" }\n";
-        let text = text.replace("[ports]\n", ports);
-        std::fs::write(&path, text).map_err(LabError::file("write", &path))?;
+        reconfigure(chain, node, ("[ports]\n", ports))?;
     }
     // The switches between would complete what the hosts leave undone.
     let network = &chain.topology;

@@ -167,7 +167,7 @@ pub const ROWS: &[Row] = &[
         id: 34,
         hazard: "frames left in a transmit ring",
         meaningless: None,
-        cases: &[segments::BURST],
+        cases: &[segments::BURST, segments::BURST_AWAKE],
     },
     Row {
         id: 35,

@@ -24,6 +24,11 @@ fn with_partial_checksums() -> LabResult {
 }
 
 #[test]
+fn with_a_busy_gateway() -> LabResult {
+    check(Lab::Busy)
+}
+
+#[test]
 fn with_a_killed_gateway() -> LabResult {
     check(Lab::Crash)
 }

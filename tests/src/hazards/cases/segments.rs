@@ -1,5 +1,6 @@
 //! Cases about segments of a living session: rows 2, 4, 8, 9, 10, 12, 13, 22, 31, 33, 34, 36.
 
+use rustix::process::Signal;
 use serde_json::json;
 
 use crate::expect_that;
@@ -36,6 +37,8 @@ pub const LAYOUTS: Case = Case::new("every_data_offset_survives", Lab::Ordinary,
 pub const LATE: Case = Case::new("half_close_and_late_segments", Lab::Ordinary, late);
 /// Row 34.
 pub const BURST: Case = Case::new("a_burst_drains_by_itself", Lab::Ordinary, burst);
+/// Row 34: where a worker sleeps the kernel sends as well; here it does not.
+pub const BURST_AWAKE: Case = Case::new("a_burst_drains_without_sleep", Lab::Busy, burst);
 /// Row 36.
 pub const CHANGED: Case = Case::new("other_octets_get_another_keystream", Lab::Ordinary, changed);
 
@@ -244,15 +247,28 @@ fn burst(ctx: &mut Context, family: Family) -> LabResult<Evidence> {
     const SEGMENTS: u32 = 200;
     let pair = Pair::open(ctx, family, REDIS)?;
     let size = CANARY.len() as u32;
-    let seqs: Vec<u32> = (0..SEGMENTS).map(|n| pair.c.wrapping_add(n * size)).collect();
-    let segs: Vec<Seg> =
-        seqs.iter().map(|&seq| Seg { seq, ..pair.from_client("PA", CANARY) }).collect();
-    pair.client.send_all(&segs)?;
-    // Nothing is sent after them that would push them out.
-    for &seq in &seqs {
-        pair.server.expect_where("PA", &json!({"seq": seq}))?;
+    let ways =
+        [(Node::Agent, &pair.client, &pair.server), (Node::Gateway, &pair.server, &pair.client)];
+    for (node, from, to) in ways {
+        let first = if node == Node::Agent {
+            pair.from_client("PA", CANARY)
+        } else {
+            pair.from_server("PA", CANARY)
+        };
+        let segs: Vec<Seg> = (0..SEGMENTS)
+            .map(|n| Seg { seq: first.seq.wrapping_add(n * size), ..first.clone() })
+            .collect();
+        // The box finds them all at once, more than one wake-up of its transmit ring sends; nothing
+        // comes after them that would push them out.
+        ctx.chain.process(node)?.signal(Signal::STOP)?;
+        let sent = from.send_all(&segs);
+        ctx.chain.process(node)?.signal(Signal::CONT)?;
+        sent?;
+        for seg in &segs {
+            to.expect_where("PA", &json!({"seq": seg.seq}))?;
+        }
     }
-    Ok(format!("{SEGMENTS} segments in one go, all out of both boxes"))
+    Ok(format!("{SEGMENTS} segments that waited for each box, all out of it"))
 }
 
 fn changed(ctx: &mut Context, family: Family) -> LabResult<Evidence> {
