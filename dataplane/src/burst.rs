@@ -12,7 +12,7 @@
 
 use sekisho_port::{Frame, PacketIo, PortSide};
 use sekisho_session::{FlowHasher, SessionId, Time};
-use sekisho_wire::{FrameView, IcmpView, L2Header, Transport, UdpView};
+use sekisho_wire::{L2Header, Transport, parse_frame};
 
 use crate::batch;
 use crate::buffer::DatagramBuf;
@@ -52,12 +52,10 @@ pub(crate) fn process_frames(
     while !frames.is_empty() {
         let count = frames.len().min(packets.len());
         let batch = &mut packets[..count];
-        let mut before = None;
         for (packet, frame) in batch.iter_mut().zip(frames.drain(..count)) {
-            read(worker, side, packet, frame, before);
-            before = Some(&*packet);
+            read(worker, side, packet, frame);
         }
-        guess(worker, batch);
+        look_up(worker, batch);
         process(worker, io, batch, now);
     }
     worker.packets = packets;
@@ -72,47 +70,43 @@ pub(crate) fn process_frame(
     now: Time,
 ) {
     let mut packets = [Packet::vacant()];
-    read(worker, side, &mut packets[0], frame, None);
+    read(worker, side, &mut packets[0], frame);
+    look_up(worker, &mut packets);
     process(worker, io, &mut packets, now);
 }
 
-/// Fills a packet's record in. Packets of one flow come in trains: the one `before` may know the
-/// flow's hash, whatever has become of it, as flow and hash are written together.
+/// Fills in what a frame is.
 #[inline(always)]
-fn read(
-    worker: &Worker,
-    side: PortSide,
-    packet: &mut Packet,
-    frame: Frame,
-    before: Option<&Packet>,
-) {
-    let config = &worker.config;
-    packet.kind = match classify(config, side, frame.data(), &mut packet.segment) {
-        Ok(kind) => kind,
-        Err(reason) => Kind::Bad(reason),
-    };
-    if let Kind::Tcp = packet.kind {
-        packet.hash = match before {
-            Some(before) if before.segment.flow == packet.segment.flow => before.hash,
-            _ => config.hasher.hash(&packet.segment.flow),
-        };
-    }
+fn read(worker: &Worker, side: PortSide, packet: &mut Packet, frame: Frame) {
+    packet.kind = classify(&worker.config, side, frame.data(), &mut packet.segment);
     packet.frame = Some(frame);
 }
 
-/// Looks for the sessions of a batch before any of it is decided: so all wait for memory at the same
-/// time. What is decided first may end or begin a session, so these are guesses.
+/// Looks for the sessions of a batch before any of it is decided: all hashes, then all sessions, so
+/// that those wait for memory at the same time. What is decided first may end or begin a session, so
+/// these are guesses.
+///
+/// Packets of one flow come in trains: each takes over what was found for the one before it.
 #[inline]
-fn guess(worker: &Worker, packets: &mut [Packet]) {
+fn look_up(worker: &Worker, packets: &mut [Packet]) {
     let mut before: Option<&Packet> = None;
-    for packet in packets {
-        let Packet { kind, segment, hash, job, .. } = packet;
-        if matches!(kind, Kind::Tcp) && !segment.tcp.flags.syn() {
-            job.id = match before {
-                Some(before) if before.hash == *hash => before.job.id,
-                _ => worker.table.lookup_hashed(*hash, &segment.flow).unwrap_or(SessionId::NONE),
-            };
-        }
+    for packet in packets.iter_mut().filter(|packet| packet.kind == Kind::Tcp) {
+        let flow = &packet.segment.flow;
+        packet.hash = match before {
+            Some(before) if before.segment.flow == *flow => before.hash,
+            _ => worker.config.hasher.hash(flow),
+        };
+        before = Some(packet);
+    }
+    let mut before: Option<&Packet> = None;
+    for packet in packets.iter_mut().filter(|packet| packet.kind == Kind::Tcp) {
+        packet.job.id = match before {
+            Some(before) if before.hash == packet.hash => before.job.id,
+            _ => {
+                let id = worker.table.lookup_hashed(packet.hash, &packet.segment.flow);
+                id.unwrap_or(SessionId::NONE)
+            }
+        };
         before = Some(packet);
     }
 }
@@ -151,8 +145,8 @@ fn standing(worker: &Worker, packet: &mut Packet) -> Standing {
             segment::standing(worker, segment, *hash, &mut job.id)
         }
         // What it may quote depends on the acknowledgements before it.
-        Kind::Icmp(_) => Standing::Alone,
-        Kind::Datagram(_) | Kind::Bad(_) => Standing::Stranger,
+        Kind::Icmp => Standing::Alone,
+        Kind::Datagram | Kind::Bad(_) => Standing::Stranger,
     }
 }
 
@@ -171,8 +165,8 @@ fn decide(worker: &mut Worker, packet: &mut Packet, standing: Standing, now: Tim
                 Ok(Verdict::HandOff(owner as u32).into())
             }
         }
-        Kind::Datagram(udp) => datagram(worker, frame, segment, *udp).map(Work::End),
-        Kind::Icmp(icmp) => error_message(worker, frame, segment, icmp).map(Work::End),
+        Kind::Datagram => datagram(worker, frame, segment).map(Work::End),
+        Kind::Icmp => error_message(worker, frame, segment).map(Work::End),
         Kind::Bad(reason) => Err(*reason),
     };
     *work = match decided {
@@ -207,31 +201,28 @@ fn error_message(
     worker: &mut Worker,
     frame: &mut Frame,
     segment: &Segment,
-    icmp: &IcmpView,
 ) -> Result<Verdict, DropReason> {
-    let view = FrameView::of(frame.data(), segment.layers, Transport::Icmp(*icmp));
-    let view = view.ok_or(DropReason::Truncated)?;
+    let view = parse_frame(frame.data()).map_err(|_| DropReason::IcmpHeader)?;
+    let Transport::Icmp(icmp) = view.transport else {
+        return Err(DropReason::IcmpHeader);
+    };
     if segment.side == PortSide::Cipher {
-        return icmp_error::decide(worker, frame, &view, icmp);
+        return icmp_error::decide(worker, frame, &view, &icmp);
     }
-    quotation::cut(frame, &view, icmp)?;
+    quotation::cut(frame, &view, &icmp)?;
     worker.counters.tallies().quotations_cut.add(1);
     Ok(Verdict::Forward)
 }
 
 /// Key delivery goes to control, which knows what it means; any worker may take it.
-fn datagram(
-    worker: &mut Worker,
-    frame: &Frame,
-    Segment { side, layers, .. }: &Segment,
-    udp: UdpView,
-) -> Result<Verdict, DropReason> {
-    let (side, frame) = (*side, frame.data());
-    let (src, dst) = layers.addresses(frame).ok_or(DropReason::UdpHeader)?;
-    let (src, dst) = ((src, udp.src_port).into(), (dst, udp.dst_port).into());
-    let l2 = L2Header::from_frame(frame, layers).ok_or(DropReason::Truncated)?;
-    let payload = udp.payload.slice(frame);
-    let bytes = DatagramBuf::from_slice(payload)
+fn datagram(worker: &mut Worker, frame: &Frame, segment: &Segment) -> Result<Verdict, DropReason> {
+    let (side, frame) = (segment.side, frame.data());
+    let view = parse_frame(frame).map_err(|_| DropReason::UdpHeader)?;
+    let (Some(udp), Some(src), Some(dst)) = (view.udp(), view.source(), view.destination()) else {
+        return Err(DropReason::UdpHeader);
+    };
+    let l2 = L2Header::from_frame(frame, &view).ok_or(DropReason::Truncated)?;
+    let bytes = DatagramBuf::from_slice(udp.payload.slice(frame))
         .filter(|bytes| !bytes.is_empty())
         .ok_or(DropReason::KdpLength)?;
     let event = Event::Datagram { worker: worker.config.index, side, src, dst, l2, bytes };

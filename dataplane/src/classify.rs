@@ -124,16 +124,22 @@ pub(crate) fn classify(
     side: PortSide,
     frame: &[u8],
     segment: &mut Segment,
-) -> Result<Kind, DropReason> {
+) -> Kind {
     segment.side = side;
-    segment.layers.read(frame).map_err(parse_reason)?;
-    if segment.layers.protocol != PROTO_TCP {
-        return other(config, side, frame, segment.layers);
-    }
+    let read = match segment.layers.read(frame) {
+        Ok(()) if segment.layers.protocol == PROTO_TCP => tcp(config, frame, segment),
+        Ok(()) => return other(config, side, frame, segment.layers).unwrap_or_else(Kind::Bad),
+        Err(error) => Err(parse_reason(error)),
+    };
+    read.map_or_else(Kind::Bad, |()| Kind::Tcp)
+}
+
+#[inline(always)]
+fn tcp(config: &WorkerConfig, frame: &[u8], segment: &mut Segment) -> Result<(), DropReason> {
     segment.tcp.read(frame, &segment.layers).map_err(parse_reason)?;
     fits(config, &segment.layers)?;
-    headers(frame, segment, config.verifies(side))?;
-    name(config, frame, segment).map(|()| Kind::Tcp)
+    headers(frame, segment, config.verifies(segment.side))?;
+    name(config, frame, segment)
 }
 
 fn fits(config: &WorkerConfig, layers: &Layers) -> Result<(), DropReason> {
@@ -157,8 +163,8 @@ fn other(
         Transport::Udp(udp) if is_ours(udp) && side == PortSide::Plain => {
             return Err(DropReason::KdpFromPlain);
         }
-        Transport::Udp(udp) if is_ours(udp) => Kind::Datagram(udp),
-        Transport::Icmp(icmp) => Kind::Icmp(icmp),
+        Transport::Udp(udp) if is_ours(udp) => Kind::Datagram,
+        Transport::Icmp(_) => Kind::Icmp,
         Transport::Tcp(_) | Transport::Udp(_) | Transport::Other(_) => {
             return Err(DropReason::UnexpectedProtocol);
         }

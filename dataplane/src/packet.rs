@@ -7,7 +7,7 @@
 use sekisho_cipher::{Associated, Payload, SegmentFlags, Tag};
 use sekisho_port::{Frame, PortSide};
 use sekisho_session::{SessionId, Time};
-use sekisho_wire::{IcmpView, OptionBlock, UdpView};
+use sekisho_wire::OptionBlock;
 
 use crate::classify::Segment;
 use crate::drop_reason::DropReason;
@@ -45,14 +45,14 @@ impl Packet {
 }
 
 /// What a frame is.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A TCP segment.
     Tcp,
     /// A key-delivery datagram from the cipher side.
-    Datagram(UdpView),
+    Datagram,
     /// An ICMP message that may be an error about protected TCP.
-    Icmp(IcmpView),
+    Icmp,
     /// Nothing that may pass.
     Bad(DropReason),
 }

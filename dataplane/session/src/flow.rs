@@ -27,6 +27,15 @@ impl Direction {
         self as usize
     }
 
+    /// Client and server, of source and destination.
+    #[inline]
+    fn ordered<T>(self, src: T, dst: T) -> [T; 2] {
+        match self {
+            Self::ClientToServer => [src, dst],
+            Self::ServerToClient => [dst, src],
+        }
+    }
+
     /// The other direction.
     #[must_use]
     pub const fn reverse(self) -> Self {
@@ -120,14 +129,11 @@ impl FlowKey {
         tcp: &TcpView,
         direction: Direction,
     ) -> bool {
-        let Some((src, dst)) = addresses(frame, layers) else {
+        let Some([a, b, c, d]) = addresses(frame, layers, direction) else {
             return false;
         };
-        let (src_port, dst_port) = (u32::from(tcp.src_port), u32::from(tcp.dst_port));
-        let ([a, b], [c, d], ports) = match direction {
-            Direction::ClientToServer => (src, dst, src_port << 16 | dst_port),
-            Direction::ServerToClient => (dst, src, dst_port << 16 | src_port),
-        };
+        let [client, server] = direction.ordered(tcp.src_port, tcp.dst_port).map(u32::from);
+        let ports = client << 16 | server;
         *self = Self::from_words(([a, b, c, d], ports.to_be()));
         true
     }
@@ -195,19 +201,22 @@ impl fmt::Debug for FlowKey {
     }
 }
 
-/// The words of a packet's source and destination; `None` as for [`FlowKey::new`].
+/// The words of the addresses of a packet in `direction`; `None` as for [`FlowKey::new`].
 #[inline(always)]
-fn addresses(frame: &[u8], layers: &Layers) -> Option<([u64; 2], [u64; 2])> {
+fn addresses(frame: &[u8], layers: &Layers, direction: Direction) -> Option<[u64; 4]> {
     match layers.ip {
         IpKind::V4 => {
             let &[a, b, c, d, e, f, g, h] = layers.addresses_v4(frame)?;
-            Some((mapped([a, b, c, d]), mapped([e, f, g, h])))
+            let [client, server] = direction.ordered([a, b, c, d], [e, f, g, h]).map(mapped);
+            Some([client[0], client[1], server[0], server[1]])
         }
         IpKind::V6 => {
             let (words, _) = layers.addresses_v6(frame)?.as_chunks::<8>();
             let word = |at: usize| u64::from_ne_bytes(words[at]);
-            let (src, dst) = ([word(0), word(1)], [word(2), word(3)]);
-            (!is_mapped(src) && !is_mapped(dst)).then_some((src, dst))
+            let ends = direction.ordered([word(0), word(1)], [word(2), word(3)]);
+            let [client, server] = ends;
+            (!ends.iter().any(|end| is_mapped(*end)))
+                .then_some([client[0], client[1], server[0], server[1]])
         }
     }
 }
