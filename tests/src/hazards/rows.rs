@@ -138,7 +138,12 @@ pub const ROWS: &[Row] = &[
         meaningless: None,
         cases: &[programs::TWO_WORKERS, programs::UNBOUND, programs::KILLED],
     },
-    Row { id: 29, hazard: "data before the key", meaningless: None, cases: &[attacks::EARLY_DATA] },
+    Row {
+        id: 29,
+        hazard: "data before the key",
+        meaningless: None,
+        cases: &[attacks::EARLY_DATA, programs::HELD],
+    },
     Row {
         id: 30,
         hazard: "the process dies",

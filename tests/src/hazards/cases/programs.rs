@@ -1,4 +1,4 @@
-//! Cases shown by unchanged programs alone: rows 28, 30, 39.
+//! Cases shown by unchanged programs alone: rows 5, 28, 29, 30, 39.
 
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -9,8 +9,8 @@ use crate::expect_that;
 use crate::hazards::raw::ETH;
 use crate::hazards::{Case, Context, Evidence, Lab};
 use crate::lab::chain::{Node, binary};
-use crate::lab::config::{CLOSED, ECHO, UNPROTECTED};
-use crate::lab::peers::{Server, connect, dial, exchange};
+use crate::lab::config::{BANNER, CLOSED, ECHO, UNPROTECTED};
+use crate::lab::peers::{Server, banner_delay, connect, dial, exchange};
 use crate::lab::process::run_any;
 use crate::lab::programs::canary_text;
 use crate::lab::seen;
@@ -22,11 +22,17 @@ use crate::lab::{LabError, LabResult};
 /// A connect that must fail is given this long.
 const REFUSED: Duration = Duration::from_secs(2);
 
+/// A host sends a SYN-ACK, and octets that nobody acknowledges, again after this time at first.
+const REPEATED: Duration = Duration::from_secs(1);
+
 /// A stream whose frames are dropped is watched for this long.
 const STUCK: Duration = Duration::from_millis(300);
 
 /// Row 39: nobody listens, and the program is told at once.
 pub const CLOSED_PORT: Case = Case::new("closed_port_refused_at_once", Lab::Ordinary, closed_port);
+/// Row 29: SYN-ACK and ACK that come before the key are held, not repeated by their hosts.
+pub const HELD: Case =
+    Case::new("a_server_that_speaks_first_waits_for_nobody", Lab::Ordinary, held);
 /// Row 28: two queues hash the two directions to different workers.
 pub const TWO_WORKERS: Case = Case::new("two_workers_hand_over", Lab::TwoQueues, two_workers);
 /// Row 28: a living gateway whose ports have a queue without a socket.
@@ -92,6 +98,23 @@ fn closed_port(ctx: &mut Context, family: Family) -> LabResult<Evidence> {
     let refused = error.kind() == std::io::ErrorKind::ConnectionRefused;
     expect_that!(refused && took < Duration::from_secs(1), "{error} after {took:?}");
     Ok(format!("connect to a closed port refused after {} ms", took.as_millis()))
+}
+
+fn held(ctx: &mut Context, family: Family) -> LabResult<Evidence> {
+    /// Not every segment comes before its key.
+    const CONNECTIONS: usize = 21;
+    /// So many may be slow for the machine's sake.
+    const LATE: usize = 3;
+    let _server = Server::banner(ctx.chain.host(Host::Server1), BANNER)?;
+    let (client, address) = (ctx.chain.host(Host::Client1), Host::Server1.address(family));
+    let mut delays = (0..CONNECTIONS)
+        .map(|_| banner_delay(client, address, BANNER))
+        .collect::<LabResult<Vec<Duration>>>()?;
+    delays.sort();
+    let in_time = delays[CONNECTIONS - 1 - LATE] < REPEATED / 2;
+    expect_that!(in_time, "{delays:?}: hosts had to send again");
+    let median = delays[CONNECTIONS / 2].as_micros();
+    Ok(format!("{CONNECTIONS} connections: the server's first octets after {median} us"))
 }
 
 fn two_workers(ctx: &mut Context, family: Family) -> LabResult<Evidence> {
