@@ -42,7 +42,7 @@ impl Set {
 
 /// The cache of one worker.
 pub(crate) struct KeyCache {
-    /// One direction's sets, then the other's.
+    /// Of both directions in turn.
     sets: Vec<Set>,
     contexts: Vec<Option<KeyContext>>,
     batch: u32,
@@ -133,8 +133,8 @@ impl KeyCache {
 
     #[inline(always)]
     fn set_of(&self, session: SessionId, direction: Direction) -> usize {
-        let half = self.sets.len() / 2;
-        (session.index() as usize & (half - 1)) + direction.index() * half
+        // Side by side; there is a power of two of sets.
+        (2 * session.index() as usize + direction.index()) & (self.sets.len() - 1)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Cipher side → plain side: tags are verified, payload is opened, our options are taken off. A
 //! segment that does not verify changes nothing but its own counters (hazard 35).
 
-use sekisho_cipher::{Associated, BadTag, Payload, Sums};
+use sekisho_cipher::{Associated, BadTag, Payload, Sums, TrafficKeys};
 use sekisho_port::Frame;
 use sekisho_session::{Direction, Session, SessionId, State};
 use sekisho_wire::options::TAG_OPTION_LEN;
@@ -9,9 +9,11 @@ use sekisho_wire::tcp::TCP_HEADER_LEN;
 use sekisho_wire::{Rewrite, SekishoOption, TagOption};
 
 use crate::classify::Segment;
+use crate::config::WorkerConfig;
 use crate::drop_reason::DropReason;
 use crate::event::CloseCause;
 use crate::hold::HoldKind;
+use crate::key_cache::KeyCache;
 use crate::packet::{Job, Options, Passage, Work};
 use crate::rewrite::{self, Checksum};
 use crate::role::Role;
@@ -158,7 +160,8 @@ fn tagged(
     tag: &TagOption,
 ) -> Result<Work, DropReason> {
     let Passage { segment, id, .. } = passage;
-    let session = worker.table.get(id).ok_or(DropReason::NoSession)?;
+    let Worker { table, keys, config, hold, .. } = worker;
+    let session = table.get(id).ok_or(DropReason::NoSession)?;
     let direction = segment.direction;
     let (len, flags) = content(segment);
     let half = session.half(direction);
@@ -170,15 +173,15 @@ fn tagged(
     if answers_syn && len == 0 && !acks_syn {
         return Err(DropReason::AckMismatch);
     }
-    if session.keys(direction).is_none() {
-        return if answers_syn && len == 0 && !worker.hold.has(id.index(), HoldKind::Handshake) {
+    let Some(traffic_keys) = session.keys(direction) else {
+        return if answers_syn && len == 0 && !hold.has(id.index(), HoldKind::Handshake) {
             Ok(Verdict::Hold(id.index(), HoldKind::Handshake).into())
         } else {
             Err(DropReason::Unsynchronised)
         };
-    }
+    };
     // M7.13.
-    let may_synchronise = worker.config.role == Role::Gateway && session.state() == State::Keyed;
+    let may_synchronise = config.role == Role::Gateway && session.state() == State::Keyed;
     if !(session.is_synchronised() || answers_syn || may_synchronise) {
         return Err(DropReason::Unsynchronised);
     }
@@ -194,21 +197,22 @@ fn tagged(
     job.associated = Associated { offset, flags, phase: PHASE };
     job.tag = tag.tag;
     job.answers_syn = answers_syn;
-    prepare(worker, passage, job)
+    prepare((traffic_keys, keys), config, passage, job)
 }
 
 /// Fills in what is left of the job of verifying and opening in place, and of taking our option and
 /// its padding off afterwards (hazard 4).
 #[inline(always)]
-fn prepare(worker: &mut Worker, passage: Passage<'_>, job: &mut Job) -> Result<Work, DropReason> {
-    let Passage { frame, segment, id, .. } = passage;
+fn prepare(
+    (traffic_keys, keys): (&TrafficKeys, &mut KeyCache),
+    config: &WorkerConfig,
+    Passage { frame, segment, id, .. }: Passage<'_>,
+    job: &mut Job,
+) -> Result<Work, DropReason> {
     match plain_options(segment) {
         Some(keep) => job.options = Options::Spliced(keep),
-        None => rewritten(worker, frame, segment, job)?,
+        None => rewritten(config, frame, segment, job)?,
     }
-    let Worker { table, keys, .. } = worker;
-    let session = table.get(id).ok_or(DropReason::NoSession)?;
-    let traffic_keys = session.keys(segment.direction).ok_or(DropReason::Unsynchronised)?;
     let Some(key) = keys.place(id, segment.direction, traffic_keys) else {
         return Ok(Work::Later);
     };
@@ -224,12 +228,12 @@ fn prepare(worker: &mut Worker, passage: Passage<'_>, job: &mut Job) -> Result<W
 /// Options that it takes more than to cut the tag off of.
 #[inline(never)]
 fn rewritten(
-    worker: &Worker,
+    config: &WorkerConfig,
     frame: &Frame,
     segment: &Segment,
     job: &mut Job,
 ) -> Result<(), DropReason> {
-    let strip = Rewrite::strip(worker.config.options);
+    let strip = Rewrite::strip(config.options);
     job.options = Options::Rewritten(rewrite::options(frame, segment, &strip)?.block);
     Ok(())
 }

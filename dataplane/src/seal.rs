@@ -10,7 +10,10 @@ use sekisho_wire::tcp::{MAX_OPTIONS_LEN, TCP_HEADER_LEN};
 use sekisho_wire::{OptionBlock, Rewrite, TagOption};
 
 use crate::classify::Segment;
+use crate::config::WorkerConfig;
 use crate::drop_reason::DropReason;
+use crate::key_cache::KeyCache;
+use crate::notes::Stretch;
 use crate::packet::{Job, Options, Passage, Work};
 use crate::rewrite::{self, Checksum};
 use crate::verdict::Verdict;
@@ -29,13 +32,13 @@ pub(crate) fn decide(
 ) -> Result<Work, DropReason> {
     let Passage { segment, id, .. } = passage;
     segment.ours()?;
-    let Some(session) = worker.table.get(id) else {
-        return Err(DropReason::NoSession);
-    };
+    let Worker { table, keys, config, .. } = worker;
+    let session = table.get_mut(id).ok_or(DropReason::NoSession)?;
     let half = session.half(segment.direction);
     let from_server = segment.direction == Direction::ServerToClient;
     if from_server && segment.tcp.flags.rst() && half.origin().is_none() {
-        return answer_to_syn(worker, passage, job);
+        let stretch = answer_to_syn(session, segment)?;
+        return prepare((session, keys), config, passage, job, stretch);
     }
     if !session.is_synchronised() {
         return Err(DropReason::Unsynchronised);
@@ -52,7 +55,9 @@ pub(crate) fn decide(
     let (len, flags) = content(segment);
     match half.offset_to_seal(segment.tcp.seq, len, flags).map_err(offset_reason)? {
         Placement::KeepAlive => Ok(Work::KeepAlive),
-        Placement::At(offset) => prepare(worker, passage, job, (offset, len)),
+        Placement::At(offset) => {
+            prepare((session, keys), config, passage, job, (offset, len, flags))
+        }
     }
 }
 
@@ -73,13 +78,7 @@ pub(crate) fn offset_reason(error: OffsetError) -> DropReason {
 
 /// The server refuses the connection: the RST is sealed without a server ISN (hazard 39). Its
 /// session drains, so that a SYN that comes again is refused again.
-fn answer_to_syn(
-    worker: &mut Worker,
-    passage: Passage<'_>,
-    job: &mut Job,
-) -> Result<Work, DropReason> {
-    let Passage { segment, id, .. } = passage;
-    let session = worker.table.get(id).ok_or(DropReason::NoSession)?;
+fn answer_to_syn(session: &Session, segment: &Segment) -> Result<Stretch, DropReason> {
     if session.keys(segment.direction).is_none() || !notes::syn_is_released(session) {
         return Err(DropReason::Unsynchronised);
     }
@@ -87,7 +86,7 @@ fn answer_to_syn(
         return Err(DropReason::AckMismatch);
     }
     // A payload on it, which some stacks send as a diagnosis, has no offset: it is left behind.
-    prepare(worker, passage, job, (RST_ANSWER_OFFSET, 0))
+    Ok((RST_ANSWER_OFFSET, 0, content(segment).1))
 }
 
 /// The server answers the SYN by an ACK of something else: it has a connection of this tuple still
@@ -111,23 +110,21 @@ fn answer_half_open(passage: Passage<'_>) -> Verdict {
 /// tag on afterwards. Charges the key: from here on it will be used.
 #[inline(always)]
 fn prepare(
-    worker: &mut Worker,
-    passage: Passage<'_>,
+    (session, keys): (&mut Session, &mut KeyCache),
+    config: &WorkerConfig,
+    Passage { frame, segment, id, .. }: Passage<'_>,
     job: &mut Job,
-    (offset, len): (u64, u16),
+    (offset, len, flags): Stretch,
 ) -> Result<Work, DropReason> {
-    let Passage { frame, segment, id, .. } = passage;
     match plain_options(segment, len) {
         Some(keep) => job.options = Options::Spliced(keep),
-        None => rewritten(worker, frame, segment, job)?,
+        None => rewritten(config, frame, segment, job)?,
     }
     let start = usize::from(segment.tcp.l4) + TCP_HEADER_LEN + job.options.len(TAG_OPTION_LEN);
     let end = start + usize::from(len);
-    if end - usize::from(segment.layers.l3) > usize::from(worker.config.mtu) {
+    if end - usize::from(segment.layers.l3) > usize::from(config.mtu) {
         return Err(DropReason::GrownBeyondMtu);
     }
-    let Worker { table, keys, .. } = worker;
-    let session = table.get_mut(id).ok_or(DropReason::NoSession)?;
     let traffic_keys = session.keys(segment.direction).ok_or(DropReason::Unsynchronised)?;
     let Some(key) = keys.place(id, segment.direction, traffic_keys) else {
         return Ok(Work::Later);
@@ -136,7 +133,7 @@ fn prepare(
         return Err(DropReason::KeyExhausted);
     }
     job.key = key;
-    job.associated = Associated { offset, flags: content(segment).1, phase: PHASE };
+    job.associated = Associated { offset, flags, phase: PHASE };
     // `start` is within a frame of at most the MTU, checked above.
     job.at = Payload { src: segment.tcp.payload.start, dst: start as u16, len };
     Ok(Work::Cipher)
@@ -145,12 +142,12 @@ fn prepare(
 /// Options that take more than to be appended to.
 #[inline(never)]
 fn rewritten(
-    worker: &Worker,
+    config: &WorkerConfig,
     frame: &Frame,
     segment: &Segment,
     job: &mut Job,
 ) -> Result<(), DropReason> {
-    let blank = Rewrite::blank_tag(worker.config.options, PHASE);
+    let blank = Rewrite::blank_tag(config.options, PHASE);
     let done = rewrite::options(frame, segment, &blank)?;
     job.options = Options::Rewritten(done.block);
     job.trimmed = done.changes.gave_way();

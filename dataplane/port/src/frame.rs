@@ -32,7 +32,7 @@ impl Frame {
     }
 
     /// Length of the packet in bytes.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn len(&self) -> usize {
         usize::from(self.0.get_len())
@@ -46,7 +46,7 @@ impl Frame {
     }
 
     /// The packet.
-    #[inline]
+    #[inline(always)]
     #[must_use]
     pub fn data(&self) -> &[u8] {
         let len = self.len();
@@ -54,14 +54,14 @@ impl Frame {
     }
 
     /// The packet, to be changed in place.
-    #[inline]
+    #[inline(always)]
     pub fn data_mut(&mut self) -> &mut [u8] {
         let len = self.len();
         &mut self.0.get_data_mut()[..len]
     }
 
     /// All [`FRAME_CAPACITY`] bytes, whatever the packet's length.
-    #[inline]
+    #[inline(always)]
     pub fn buffer_mut(&mut self) -> &mut [u8] {
         self.0.get_data_mut()
     }

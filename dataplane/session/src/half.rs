@@ -201,7 +201,7 @@ impl HalfConn {
     ///
     /// `offset` is what `offset_to_seal` or `offset_to_open` gave for the same segment. A RST and
     /// [`RST_ANSWER_OFFSET`] leave no trace.
-    #[inline]
+    #[inline(always)]
     pub fn advance(&mut self, offset: u64, len: u16, flags: SegmentFlags) {
         if offset == RST_ANSWER_OFFSET || (len == 0 && !flags.fin) {
             return;
