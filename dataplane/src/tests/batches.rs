@@ -16,6 +16,10 @@ fn burst(end: &mut End, side: PortSide, frames: &[Vec<u8>]) -> Vec<Got> {
     on(side.other(), end.turn())
 }
 
+fn bytes(frames: Vec<Got>) -> Vec<Vec<u8>> {
+    frames.into_iter().map(|got| got.bytes).collect()
+}
+
 fn payload(n: usize) -> Vec<u8> {
     CANARY.iter().cycle().skip(n).take(100 + 37 * n).copied().collect()
 }
@@ -117,7 +121,7 @@ fn a_bare_ack_does_not_overtake_data() {
         .collect();
     assert_eq!(seen, [(0, 100), (100, 0), (100, 100), (200, 0), (200, 0), (200, 100)]);
     // And back, after a round over the network.
-    let frames: Vec<_> = out.into_iter().map(|got| got.bytes).collect();
+    let frames = bytes(out);
     let back = burst(&mut pair.agent, PortSide::Cipher, &frames);
     let lens: Vec<_> = back.iter().map(|got| got.payload().len()).collect();
     assert_eq!(lens, [100, 0, 100, 0, 0, 100]);
@@ -152,9 +156,9 @@ fn more_keys_than_places(at_agent: bool) {
         })
         .collect();
     let sealed = burst(&mut pair.agent, PortSide::Plain, &frames);
-    let sealed: Vec<_> = sealed.into_iter().map(|got| got.bytes).collect();
+    let sealed = bytes(sealed);
     let opened = burst(&mut pair.gateway, PortSide::Cipher, &sealed);
-    let opened: Vec<_> = opened.into_iter().map(|got| got.bytes).collect();
+    let opened = bytes(opened);
     assert_eq!(opened, frames, "each under its own key, in order");
     let end = if at_agent { &pair.agent } else { &pair.gateway };
     assert!(end.snapshot().tallies.key_expansions > 7, "they had to give way");
@@ -171,10 +175,10 @@ fn a_reset_and_fins_in_mid_burst_end_the_session_and_not_what_is_behind_them() {
         let again = pair.client_data(0, 0, CANARY);
         let frames = [before, ending, again].map(|seg| seg.build());
         let sealed = burst(&mut pair.agent, PortSide::Plain, &frames);
-        let sealed: Vec<_> = sealed.into_iter().map(|got| got.bytes).collect();
+        let sealed = bytes(sealed);
         assert_eq!(sealed.len(), 3);
         let opened = burst(&mut pair.gateway, PortSide::Cipher, &sealed);
-        let opened: Vec<_> = opened.into_iter().map(|got| got.bytes).collect();
+        let opened = bytes(opened);
         assert_eq!(opened, frames);
         let expected = if flags.rst() { State::Draining } else { State::Synced };
         assert_eq!(pair.gateway.sessions()[0].state, expected);
@@ -199,12 +203,7 @@ fn a_reset_and_fins_in_mid_burst_end_the_session_and_not_what_is_behind_them() {
 
 #[test]
 fn the_first_tag_of_a_burst_synchronises_and_lets_the_held_ack_out_before_it() {
-    let mut pair = Pair::new();
-    pair.up(&pair.syn(CLIENT_ISN));
-    let (agent, gateway) = (pair.agent.request(), pair.gateway.request());
-    pair.gateway.install(&gateway, keys(1), (false, true));
-    pair.down(&pair.syn_ack(CLIENT_ISN, SERVER_ISN));
-    pair.agent.install(&agent, keys(1), (true, false));
+    let mut pair = Pair::keyed();
     let frames: Vec<_> = [&b""[..], b"one", b"two"]
         .iter()
         .scan(0, |offset, bytes| {
@@ -214,9 +213,9 @@ fn the_first_tag_of_a_burst_synchronises_and_lets_the_held_ack_out_before_it() {
         })
         .collect();
     let sealed = burst(&mut pair.agent, PortSide::Plain, &frames);
-    let sealed: Vec<_> = sealed.into_iter().map(|got| got.bytes).collect();
+    let sealed = bytes(sealed);
     let out = burst(&mut pair.gateway, PortSide::Cipher, &sealed);
-    let out: Vec<_> = out.into_iter().map(|got| got.bytes).collect();
+    let out = bytes(out);
     assert_eq!(out, frames);
     pair.gateway.assert_empty_hands();
 }

@@ -75,12 +75,8 @@ fn confirmed_the_syn_waits_for_sync_as_well() {
 
 #[test]
 fn a_first_tag_synchronises_and_the_held_ack_leaves_before_it() {
-    let mut pair = Pair::new();
-    pair.up(&pair.syn(CLIENT_ISN));
-    let (agent, gateway) = (pair.agent.request(), pair.gateway.request());
-    pair.gateway.install(&gateway, keys(1), (false, true));
-    pair.down(&pair.syn_ack(CLIENT_ISN, SERVER_ISN));
-    pair.agent.install(&agent, keys(1), (true, false));
+    let mut pair = Pair::keyed();
+    let gateway = pair.gateway_name.unwrap();
     // Three ACKs: the newest is held, one each.
     for stamp in 0..3 {
         let mut ack = pair.client_data(0, 0, b"");

@@ -255,8 +255,26 @@ impl Pair {
         pair
     }
 
+    /// A session whose SYN-ACK has come to the client: the gateway waits for SYNC or a first tag.
+    pub(super) fn keyed() -> Self {
+        let mut pair = Self::new();
+        pair.exchange_keys(CLIENT_ISN, SERVER_ISN, 1);
+        pair
+    }
+
     /// From SYN to synchronisation, `hold = vouched`.
     pub(super) fn connect(&mut self, client_isn: u32, server_isn: u32, key: u8) {
+        self.exchange_keys(client_isn, server_isn, key);
+        let ack = self.by_client(ACK).seq(client_isn.wrapping_add(1));
+        let early = self.up(&ack.ack(server_isn.wrapping_add(1)));
+        assert!(early.is_empty(), "the ACK is held");
+        let name = self.gateway_name.unwrap();
+        assert_eq!(on(PortSide::Plain, self.gateway.synchronise(&name)).len(), 1);
+        // What a displaced session said on the way is for the test that made one.
+        self.agent.events();
+    }
+
+    fn exchange_keys(&mut self, client_isn: u32, server_isn: u32, key: u8) {
         let syn = self.up(&self.syn(client_isn));
         assert!(syn.is_empty(), "the SYN is held");
         self.agent_name = Some(self.agent.request());
@@ -269,13 +287,6 @@ impl Pair {
         let name = self.agent_name.unwrap();
         let out = self.agent.install(&name, keys(key), (true, false));
         assert!(one(PortSide::Plain, out).tcp.flags.syn());
-        let ack = self.by_client(ACK).seq(client_isn.wrapping_add(1));
-        let early = self.up(&ack.ack(server_isn.wrapping_add(1)));
-        assert!(early.is_empty(), "the ACK is held");
-        let name = self.gateway_name.unwrap();
-        assert_eq!(on(PortSide::Plain, self.gateway.synchronise(&name)).len(), 1);
-        // What a displaced session said on the way is for the test that made one.
-        self.agent.events();
     }
 
     pub(super) fn by_client(&self, flags: TcpFlags) -> Seg {
