@@ -69,6 +69,20 @@ fn the_last_ack_may_be_the_clients_or_the_servers() {
 }
 
 #[test]
+fn the_last_ack_may_come_on_a_fin_that_is_repeated() {
+    let mut pair = Pair::synced();
+    let fin = |pair: &Pair, acked| Seg { flags: FIN | ACK, ..pair.client_data(0, acked, b"") };
+    pair.up(&fin(&pair, 0));
+    pair.down(&Seg { flags: FIN | ACK, ..pair.server_data(0, 1, b"") });
+    assert_eq!(pair.agent.sessions()[0].state, State::Synced);
+    assert_eq!(pair.gateway.sessions()[0].state, State::Synced);
+    pair.up(&fin(&pair, 1));
+    assert_eq!(pair.agent.sessions()[0].state, State::Draining);
+    assert_eq!(pair.gateway.sessions()[0].state, State::Draining);
+    pair.finish();
+}
+
+#[test]
 fn half_closed_is_not_closed() {
     let mut pair = Pair::synced();
     let fin = Seg { flags: FIN | ACK, ..pair.client_data(0, 0, b"request") };
