@@ -131,6 +131,12 @@ impl FramePool {
         self.bufs.push(frame.into_buf());
     }
 
+    /// Takes frames back.
+    #[inline]
+    pub(crate) fn free_all(&mut self, frames: impl Iterator<Item = Frame>) {
+        self.bufs.extend(frames.map(Frame::into_buf));
+    }
+
     /// Free frames.
     #[inline]
     #[must_use]

@@ -84,8 +84,9 @@ impl MemoryWire {
 #[derive(Debug, Default)]
 struct Rings {
     fill: VecDeque<Frame>,
-    batch: VecDeque<Frame>,
-    tx: VecDeque<Frame>,
+    /// Frames to be sent, the oldest first; so many of them are in the transmit ring.
+    queued: Vec<Frame>,
+    in_ring: usize,
     counters: IoCounters,
 }
 
@@ -96,6 +97,8 @@ pub struct MemoryIo {
     wire: MemoryWire,
     pool: FramePool,
     sides: [Rings; 2],
+    /// Frames of one side that may wait to be sent; beyond that they are dropped.
+    most_queued: usize,
 }
 
 impl MemoryIo {
@@ -110,8 +113,10 @@ impl MemoryIo {
             wire: wire.clone(),
             pool: FramePool::anonymous(config.frames)?,
             sides: Default::default(),
+            most_queued: 0,
         };
         io.config.frames = io.pool.len();
+        io.most_queued = config.ring.max(io.config.frames / 4);
         io.refill();
         Some((io, wire))
     }
@@ -129,31 +134,25 @@ impl MemoryIo {
 
     fn send(&mut self, side: PortSide) {
         let rings = &mut self.sides[side.index()];
-        let room = self.config.ring.saturating_sub(rings.tx.len()).min(rings.batch.len());
-        rings.counters.tx_frames += room as u64;
-        if rings.tx.is_empty() && room == rings.batch.len() {
-            std::mem::swap(&mut rings.tx, &mut rings.batch);
-        } else {
-            rings.tx.extend(rings.batch.drain(..room));
-        }
-        if rings.tx.is_empty() {
+        let in_ring = rings.queued.len().min(self.config.ring);
+        rings.counters.tx_frames += (in_ring - rings.in_ring) as u64;
+        rings.in_ring = in_ring;
+        if in_ring == 0 {
             return;
         }
         rings.counters.tx_kicks += 1;
         let mut lane = self.wire.lane(side);
-        let taken = match (lane.blocked, lane.sink) {
+        let room = match (lane.blocked, lane.sink) {
             (true, _) => 0,
-            (false, true) => rings.tx.len(),
-            (false, false) => {
-                rings.tx.len().min(self.config.ring.saturating_sub(lane.from_port.len()))
-            }
+            (false, true) => in_ring,
+            (false, false) => self.config.ring.saturating_sub(lane.from_port.len()),
         };
-        for frame in rings.tx.drain(..taken) {
-            if !lane.sink {
-                lane.from_port.push_back(frame.data().to_vec());
-            }
-            self.pool.free(frame);
+        let taken = in_ring.min(room);
+        rings.in_ring -= taken;
+        if !lane.sink {
+            lane.from_port.extend(rings.queued[..taken].iter().map(|frame| frame.data().to_vec()));
         }
+        self.pool.free_all(rings.queued.drain(..taken));
     }
 }
 
@@ -185,11 +184,11 @@ impl PacketIo for MemoryIo {
 
     fn transmit(&mut self, side: PortSide, frame: Frame) {
         let rings = &mut self.sides[side.index()];
-        if rings.batch.len() + rings.tx.len() >= self.config.ring.max(self.config.frames / 4) {
+        if rings.queued.len() >= self.most_queued {
             rings.counters.tx_dropped += 1;
             self.pool.free(frame);
         } else {
-            rings.batch.push_back(frame);
+            rings.queued.push(frame);
         }
     }
 
@@ -213,7 +212,7 @@ impl PacketIo for MemoryIo {
     }
 
     fn backlog(&self) -> usize {
-        self.sides.iter().map(|r| r.batch.len() + r.tx.len()).sum()
+        self.sides.iter().map(|r| r.queued.len()).sum()
     }
 
     fn accounting(&self) -> FrameAccounting {
@@ -221,8 +220,8 @@ impl PacketIo for MemoryIo {
             total: self.config.frames,
             pool: self.pool.len(),
             rx_fill: self.sides.iter().map(|r| r.fill.len()).sum(),
-            tx_outstanding: self.sides.iter().map(|r| r.tx.len()).sum(),
-            batched: self.sides.iter().map(|r| r.batch.len()).sum(),
+            tx_outstanding: self.sides.iter().map(|r| r.in_ring).sum(),
+            batched: self.sides.iter().map(|r| r.queued.len() - r.in_ring).sum(),
         }
     }
 
