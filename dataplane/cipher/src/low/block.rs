@@ -17,12 +17,16 @@ pub(super) fn block(value: u128) -> __m128i {
 }
 
 /// A tag in the first 12 octets of a block, zeros behind.
+///
+/// Put together in registers: what is written in pieces cannot be loaded as a whole before all earlier
+/// work has ended.
 #[inline]
 #[target_feature(enable = "sse2")]
 pub(super) fn read_tag(tag: &Tag) -> __m128i {
-    let mut whole = [0; 16];
-    whole[..TAG_LEN].copy_from_slice(tag);
-    block(u128::from_le_bytes(whole))
+    let [a, b, c, d, e, f, g, h, i, j, k, l] = *tag;
+    let low = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+    let high = u32::from_le_bytes([i, j, k, l]);
+    _mm_set_epi64x(i64::from(high), low as i64)
 }
 
 /// The first 12 octets of a block.

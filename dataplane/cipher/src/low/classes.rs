@@ -5,20 +5,25 @@
 use super::Job;
 use crate::segment::BATCH;
 
-/// Indices of the jobs in each of two classes of size.
-pub(super) struct Classes {
-    orders: [[u8; BATCH]; 2],
-    lens: [usize; 2],
+/// Indices of the jobs in each of `N` classes of size.
+pub(super) struct Classes<const N: usize> {
+    orders: [[u8; BATCH]; N],
+    lens: [usize; N],
 }
 
-impl Classes {
-    /// Sorts at most [`BATCH`] jobs: payloads up to `bound` octets, and longer.
+impl<const N: usize> Classes<N> {
+    /// Sorts at most [`BATCH`] jobs: payloads up to the first bound in octets, up to the second, and so on;
+    /// the last class has all that are longer than `bounds[N - 2]`.
     #[inline]
-    pub(super) fn of<'a, J: Job<'a>>(jobs: &[J], bound: usize) -> Self {
-        let mut classes = Self { orders: [[0; BATCH]; 2], lens: [0; 2] };
+    pub(super) fn of<'a, J: Job<'a>, const BOUNDS: usize>(
+        jobs: &[J],
+        bounds: [usize; BOUNDS],
+    ) -> Self {
+        const { assert!(BOUNDS + 1 == N, "a bound between each two classes") };
+        let mut classes = Self { orders: [[0; BATCH]; N], lens: [0; N] };
         for (index, job) in jobs.iter().enumerate() {
             let len = usize::from(job.at().len);
-            let class = usize::from(len > bound);
+            let class = bounds.iter().filter(|bound| len > **bound).count();
             classes.orders[class][classes.lens[class]] = index as u8;
             classes.lens[class] += 1;
         }
@@ -27,7 +32,7 @@ impl Classes {
 
     /// The indices, class by class.
     #[inline]
-    pub(super) fn orders(&self) -> [&[u8]; 2] {
-        [0, 1].map(|class| &self.orders[class][..self.lens[class]])
+    pub(super) fn orders(&self) -> [&[u8]; N] {
+        std::array::from_fn(|class| &self.orders[class][..self.lens[class]])
     }
 }

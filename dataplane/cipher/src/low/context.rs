@@ -7,40 +7,67 @@ use core::arch::x86_64::*;
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::Available;
 use super::block::{block, multiply, times_x};
+use super::{Available, vaes512};
 
 /// Round keys of AES-256.
 pub(super) const ROUND_KEYS: usize = 15;
 /// Powers of H that a context holds: 16 blocks of a step and the block before them.
 pub(super) const POWERS: usize = 17;
-/// Zero blocks behind the powers, so that the last, partly filled lanes load within the table.
-const SLACK: usize = 3;
+/// Zero blocks behind the powers, so that 16 can be loaded behind each power.
+const SLACK: usize = 16;
+/// Copies of each round key.
+pub(super) const LANES: usize = 4;
 /// Blocks of the table: H^17 … H^1 and the slack.
 pub(super) const TABLE: usize = POWERS + SLACK;
 
 /// AES-256 schedule and powers of H; wiped on drop.
 ///
-/// In this order and alignment H^16 begins a cache line, as every full step loads from there. The
-/// powers are octet-reversed and carry one factor x more, so that products come out aligned.
+/// Each round key stands there four times, so that a load fills a register of any width: the
+/// instructions that copy one block to all lanes take a unit that the rounds need, loads do not.
+/// The powers are octet-reversed and carry one factor x more, so that products come out aligned.
 #[derive(Zeroize, ZeroizeOnDrop)]
 #[repr(C, align(64))]
 pub(crate) struct Context {
-    pub(super) round_keys: [__m128i; ROUND_KEYS],
-    pub(super) powers: [__m128i; TABLE],
+    pub(super) round_keys: [[__m128i; LANES]; ROUND_KEYS],
+    /// With the kernel's name three blocks, so that H^16 begins a cache line: full parts load from there.
+    gap: [__m128i; 2],
     #[zeroize(skip)]
     kernel: Available,
+    pub(super) powers: [__m128i; TABLE],
 }
 
-const _: () = assert!(size_of::<Context>() == 576, "nine cache lines");
+const _: () = assert!(size_of::<Context>() == 24 * 64, "in cache lines");
 
 impl Context {
     /// Expands AES key and GHASH key for a kernel that the CPU was asked for.
     #[inline]
     pub(crate) fn new(kernel: Available, aes: &[u8; 32], hash: &[u8; 16]) -> Self {
-        // SAFETY: `Available` says that the CPU has the instructions of a kernel; each kernel
-        // demands at least those that `expand` is compiled for.
-        unsafe { expand(kernel, aes, hash) }
+        if kernel.is_vaes512() {
+            // SAFETY: `Available` says that the CPU has the instructions of this kernel.
+            unsafe { vaes512::expand(kernel, aes, hash) }
+        } else {
+            // SAFETY: as above; each kernel demands at least those that `expand` is compiled for.
+            unsafe { expand(kernel, aes, hash) }
+        }
+    }
+
+    /// Round key `i`, 0 to 14.
+    #[inline]
+    pub(super) fn round_key(&self, i: usize) -> __m128i {
+        self.round_keys[i][0]
+    }
+
+    /// The power that comes before `blocks` blocks, at most 16, and those from there on.
+    ///
+    /// # Panics
+    /// If there are more.
+    #[inline(always)]
+    pub(super) fn powers_from(&self, blocks: usize) -> (&__m128i, &[__m128i; 16]) {
+        let before = POWERS - 1 - blocks;
+        let from: &[__m128i; 17] =
+            self.powers[before..].first_chunk().expect("invariant: the slack is long enough");
+        (&from[0], from.last_chunk().expect("16 of 17"))
     }
 
     /// Who may seal and open with this context.
@@ -52,29 +79,43 @@ impl Context {
 
 #[target_feature(enable = "aes,pclmulqdq,ssse3,sse4.1")]
 fn expand(kernel: Available, key: &[u8; 32], hash: &[u8; 16]) -> Context {
-    let zero = _mm_setzero_si128();
-    let mut ctx = Context { round_keys: [zero; ROUND_KEYS], powers: [zero; TABLE], kernel };
-    let (halves, _) = key.as_chunks::<16>();
-    ctx.round_keys[0] = block(u128::from_le_bytes(halves[0]));
-    ctx.round_keys[1] = block(u128::from_le_bytes(halves[1]));
-    schedule(&mut ctx.round_keys);
-    fill_powers(block(u128::from_be_bytes(*hash)), &mut ctx.powers);
+    let mut ctx = with_keys(kernel, key);
+    fill_powers(first_power(hash), &mut ctx.powers);
     ctx
 }
 
-/// The remaining round keys from the first two (FIPS 197, 5.2).
+/// The schedule; the powers of H are zeros.
 #[inline]
 #[target_feature(enable = "aes,ssse3")]
-fn schedule(keys: &mut [__m128i; ROUND_KEYS]) {
-    let [mut even, mut odd, ..] = *keys;
+pub(super) fn with_keys(kernel: Available, key: &[u8; 32]) -> Context {
+    let zero = _mm_setzero_si128();
+    let (halves, _) = key.as_chunks::<16>();
+    let [even, odd] = [0, 1].map(|i| u128::from_le_bytes(halves[i]));
+    let round_keys = schedule(block(even), block(odd));
+    Context { round_keys, gap: [zero; 2], kernel, powers: [zero; TABLE] }
+}
+
+/// H, octet-reversed, times x.
+#[inline]
+#[target_feature(enable = "sse2")]
+pub(super) fn first_power(hash: &[u8; 16]) -> __m128i {
+    times_x(block(u128::from_be_bytes(*hash)))
+}
+
+/// The round keys (FIPS 197, 5.2) from both halves of the key.
+#[inline]
+#[target_feature(enable = "aes,ssse3")]
+fn schedule(mut even: __m128i, mut odd: __m128i) -> [[__m128i; LANES]; ROUND_KEYS] {
+    let mut keys = [[even; LANES]; ROUND_KEYS];
     let mut constant = 1;
-    for i in (2..ROUND_KEYS - 1).step_by(2) {
+    for i in (0..ROUND_KEYS - 1).step_by(2) {
+        (keys[i], keys[i + 1]) = ([even; LANES], [odd; LANES]);
         even = next_even(even, odd, constant);
         odd = next_odd(odd, even);
-        (keys[i], keys[i + 1]) = (even, odd);
         constant <<= 1;
     }
-    keys[ROUND_KEYS - 1] = next_even(even, odd, constant);
+    keys[ROUND_KEYS - 1] = [even; LANES];
+    keys
 }
 
 /// Adds the last word of the key before, rotated, substituted and with the round's constant.
@@ -106,12 +147,11 @@ fn prefix_sums(key: __m128i) -> __m128i {
     _mm_xor_si128(pairs, _mm_slli_si128::<8>(pairs))
 }
 
-/// Fills the table from H (octet-reversed): H^17 first. The powers double four times, so that the
-/// longest chain is five products.
+/// Fills the table from [`first_power`]: H^17 first. The powers double four times, so that the longest
+/// chain is five products.
 #[inline]
 #[target_feature(enable = "pclmulqdq,ssse3,sse4.1")]
-fn fill_powers(h: __m128i, table: &mut [__m128i; TABLE]) {
-    let one = times_x(h);
+fn fill_powers(one: __m128i, table: &mut [__m128i; TABLE]) {
     table[POWERS - 1] = one;
     for have in [1, 2, 4, 8] {
         let top = table[POWERS - have];

@@ -9,8 +9,8 @@
 //! uses were detected, a [`Context`] only from an [`Available`], and a batch goes to the kernel
 //! that all its contexts name. (2) Loads and stores through pointers: all are in the `lanes` or the
 //! `blocks` of a kernel, and each takes a slice that is cut to the accessed length by a check that
-//! release builds keep. Masked octets are not accessed (Intel SDM 15.6.1): a payload may end at a page's
-//! end. Everything else, arithmetic on registers included, is safe code.
+//! release builds keep, or masks what lies behind the slice's end. Masked octets are not accessed (Intel SDM
+//! 15.6.1): a payload may end at a page's end. Everything else, arithmetic on registers included, is safe code.
 //!
 //! Secrets. Contexts are wiped on drop. At the end of a batch all vector registers are cleared.
 //! What the compiler spilt to the stack (states, never whole key schedules) stays there until it
@@ -64,8 +64,7 @@ impl Available {
             && is_x86_feature_detected!("bmi2")
             && is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512vl")
-            && is_x86_feature_detected!("avx512vnni");
+            && is_x86_feature_detected!("avx512vl");
         let aesni = base && is_x86_feature_detected!("avx");
         match name {
             "vaes512" => vaes512.then_some(Self(Kind::Vaes512)),
@@ -73,6 +72,11 @@ impl Available {
             "aesni" => aesni.then_some(Self(Kind::AesNi)),
             _ => None,
         }
+    }
+
+    /// Whether it is the kernel on 512 bits.
+    fn is_vaes512(self) -> bool {
+        self.0 == Kind::Vaes512
     }
 
     /// As in [`Available::NAMES`].
@@ -93,6 +97,7 @@ trait Job<'a> {
     fn associated(&self) -> &Associated;
     fn at(&self) -> Payload;
     fn frame(&mut self) -> &mut [u8];
+    fn bytes(&self) -> &[u8];
     /// As received; only where the payload is ciphertext.
     fn tag(&self) -> &Tag;
 }
@@ -117,6 +122,11 @@ impl<'a> Job<'a> for SealJob<'a> {
 
     #[inline]
     fn frame(&mut self) -> &mut [u8] {
+        self.frame
+    }
+
+    #[inline]
+    fn bytes(&self) -> &[u8] {
         self.frame
     }
 
@@ -146,6 +156,11 @@ impl<'a> Job<'a> for OpenJob<'a> {
 
     #[inline]
     fn frame(&mut self) -> &mut [u8] {
+        self.frame
+    }
+
+    #[inline]
+    fn bytes(&self) -> &[u8] {
         self.frame
     }
 

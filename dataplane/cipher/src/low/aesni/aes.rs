@@ -20,15 +20,15 @@ pub(super) fn tags<const N: usize>(ctx: [&Context; N], h: [Block; N]) -> [Block;
     let all_but_use = block(!0x80);
     let mut state = h;
     for (state, ctx) in state.iter_mut().zip(ctx) {
-        *state = _mm_xor_si128(_mm_and_si128(swap(*state), all_but_use), ctx.round_keys[0]);
+        *state = _mm_xor_si128(_mm_and_si128(swap(*state), all_but_use), ctx.round_key(0));
     }
     for round in INNER {
         for (state, ctx) in state.iter_mut().zip(ctx) {
-            *state = hold(_mm_aesenc_si128(*state, ctx.round_keys[round]));
+            *state = hold(_mm_aesenc_si128(*state, ctx.round_key(round)));
         }
     }
     for (state, ctx) in state.iter_mut().zip(ctx) {
-        *state = _mm_aesenclast_si128(*state, ctx.round_keys[ROUND_KEYS - 1]);
+        *state = _mm_aesenclast_si128(*state, ctx.round_key(ROUND_KEYS - 1));
     }
     state
 }
@@ -67,7 +67,7 @@ impl Counter {
     #[target_feature(enable = "avx")]
     pub(super) fn new(ctx: &Context, tag: Block, offset: u64) -> Self {
         let prefix = _mm_and_si128(tag, block(u128::MAX >> 32));
-        let base = _mm_xor_si128(_mm_or_si128(prefix, block(0x80)), ctx.round_keys[0]);
+        let base = _mm_xor_si128(_mm_or_si128(prefix, block(0x80)), ctx.round_key(0));
         // The low half is meant: the counter wraps at 2^32 and `A` carries the whole offset.
         Self { base, count: _mm_set1_epi32(offset as i32) }
     }
@@ -94,7 +94,7 @@ impl Counter {
 #[target_feature(enable = "aes,avx")]
 pub(super) fn round<const N: usize>(ctx: &Context, states: &mut [Block; N], round: usize) {
     for state in states.iter_mut() {
-        *state = hold(_mm_aesenc_si128(*state, ctx.round_keys[round]));
+        *state = hold(_mm_aesenc_si128(*state, ctx.round_key(round)));
     }
 }
 
@@ -102,5 +102,5 @@ pub(super) fn round<const N: usize>(ctx: &Context, states: &mut [Block; N], roun
 #[inline]
 #[target_feature(enable = "aes,avx")]
 pub(super) fn last(ctx: &Context, state: Block, data: Block) -> Block {
-    _mm_aesenclast_si128(state, _mm_xor_si128(ctx.round_keys[ROUND_KEYS - 1], data))
+    _mm_aesenclast_si128(state, _mm_xor_si128(ctx.round_key(ROUND_KEYS - 1), data))
 }

@@ -22,7 +22,7 @@ const GROUP: usize = 8;
 /// [`BATCH`]: crate::BATCH
 #[target_feature(enable = "aes,avx,pclmulqdq")]
 pub(super) fn run<'a, J: Job<'a>>(jobs: &mut [J], out: &mut [Sealed]) {
-    let classes = Classes::of(jobs, STEP);
+    let classes = Classes::of(jobs, [STEP]);
     let [shorts, longs] = classes.orders();
     for order in shorts.chunks(GROUP) {
         match order.len() {

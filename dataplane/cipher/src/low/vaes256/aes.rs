@@ -12,7 +12,7 @@ use crate::low::context::{Context, ROUND_KEYS};
 #[inline]
 #[target_feature(enable = "avx2")]
 fn key(ctx: &Context, i: usize) -> Lanes {
-    _mm256_broadcastsi128_si256(ctx.round_keys[i])
+    _mm256_broadcastsi128_si256(ctx.round_key(i))
 }
 
 /// `AES_K(h)` with the use bit of `h` cleared (M3.5), several at once; `h` comes octet-reversed.
@@ -24,15 +24,15 @@ pub(super) fn tags<const N: usize>(ctx: [&Context; N], h: [__m128i; N]) -> [__m1
     let mut states = h;
     for (state, ctx) in states.iter_mut().zip(ctx) {
         let input = _mm_and_si128(_mm_shuffle_epi8(*state, order), block(!0x80));
-        *state = _mm_xor_si128(input, ctx.round_keys[0]);
+        *state = _mm_xor_si128(input, ctx.round_key(0));
     }
     for round in 1..ROUND_KEYS - 1 {
         for (state, ctx) in states.iter_mut().zip(ctx) {
-            *state = _mm_aesenc_si128(*state, ctx.round_keys[round]);
+            *state = _mm_aesenc_si128(*state, ctx.round_key(round));
         }
     }
     for (state, ctx) in states.iter_mut().zip(ctx) {
-        *state = _mm_aesenclast_si128(*state, ctx.round_keys[ROUND_KEYS - 1]);
+        *state = _mm_aesenclast_si128(*state, ctx.round_key(ROUND_KEYS - 1));
     }
     states
 }
@@ -53,7 +53,7 @@ impl<'a> Counter<'a> {
     #[target_feature(enable = "avx2")]
     pub(super) fn new(ctx: &'a Context, tag: __m128i, offset: u64) -> Self {
         let tag = _mm_and_si128(tag, block(u128::MAX >> 32 & !0x80));
-        let base = _mm_xor_si128(_mm_xor_si128(tag, block(0x80)), ctx.round_keys[0]);
+        let base = _mm_xor_si128(_mm_xor_si128(tag, block(0x80)), ctx.round_key(0));
         // The low half is meant: the counter wraps at 2^32 and `A` carries the whole offset.
         let first = _mm256_set1_epi32(offset as i32);
         let count = _mm256_add_epi32(first, _mm256_set_epi32(1, 0, 0, 0, 0, 0, 0, 0));

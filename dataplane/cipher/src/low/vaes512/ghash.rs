@@ -6,8 +6,8 @@
 use core::arch::x86_64::*;
 
 use super::lanes::{Lanes, evens, hold, join, load_blocks, odds, split, swap};
-use crate::low::block::POLYNOMIAL;
-use crate::low::context::{Context, POWERS};
+use crate::low::block::{POLYNOMIAL, multiply};
+use crate::low::context::{Context, TABLE};
 
 /// An unreduced sum of products.
 #[derive(Clone, Copy)]
@@ -49,21 +49,16 @@ impl Products {
         self.middle = _mm512_ternarylogic_epi64::<0x96>(self.middle, one, other);
     }
 
-    /// Adds `N` lanes of plaintext, as they lie in memory, with zeros behind the last of `blocks`.
+    /// Of `L` registers of plaintext, as they lie in memory, with zeros behind the last block; `powers`
+    /// begins with the first block's.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,vpclmulqdq")]
-    pub(super) fn add_data<const N: usize>(
-        &mut self,
-        ctx: &Context,
-        data: [Lanes; N],
-        blocks: usize,
-    ) {
-        // No blocks are zeros, whatever they are multiplied by.
-        let mut power = POWERS - blocks.max(1);
-        for data in data {
-            self.add(swap(data), load_blocks(&ctx.powers, power));
-            power += 4;
+    pub(super) fn of_data<const L: usize>(data: [Lanes; L], powers: &[__m128i; 16]) -> Self {
+        let mut sum = Self::of(swap(data[0]), load_blocks(powers, 0));
+        for (i, data) in data.into_iter().enumerate().skip(1) {
+            sum.add(swap(data), load_blocks(powers, 4 * i));
         }
+        sum
     }
 
     /// The sum modulo the polynomial, lane by lane.
@@ -86,21 +81,55 @@ fn fold_in(upper: Lanes, lower: Lanes) -> Lanes {
     )
 }
 
-/// Hashes of four segments with one reduction: the sums of their data's products and, four lanes
-/// at once, the products of their blocks `A`. `blocks` counts those of the data.
+/// Fills the table of powers of H from the first, H^17 in front; four products at once.
+#[inline]
+#[target_feature(enable = "avx512f,pclmulqdq,vpclmulqdq")]
+pub(super) fn fill_powers(one: __m128i, table: &mut [__m128i; TABLE]) {
+    let two = multiply(one, one);
+    let (three, four) = (multiply(two, one), multiply(two, two));
+    let lowest = join([four, three, two, one]);
+    let four = _mm512_broadcast_i32x4(four);
+    let low = Products::of(lowest, four).reduce();
+    let eight = _mm512_shuffle_i32x4::<0>(low, low);
+    let high = Products::of(lowest, eight).reduce();
+    let highest = Products::of(low, eight).reduce();
+    table[0] = multiply(_mm512_castsi512_si128(highest), one);
+    for (i, lanes) in [highest, high, low, lowest].into_iter().enumerate() {
+        table[1 + 4 * i..][..4].copy_from_slice(&split(lanes));
+    }
+}
+
+/// The hashes of at most four segments, octet-reversed: their blocks `A` times the powers, with the products
+/// of their data.
+#[inline]
+#[target_feature(enable = "avx512f,pclmulqdq,vpclmulqdq")]
+pub(super) fn hashes<const N: usize>(
+    leads: [__m128i; N],
+    powers: [__m128i; N],
+    mut data: [Products; N],
+) -> [__m128i; N] {
+    let mut hashes = leads;
+    if N == 4 {
+        let four = hashes_of_four(
+            [leads[0], leads[1], leads[2], leads[3]],
+            [powers[0], powers[1], powers[2], powers[3]],
+            [data[0], data[1], data[2], data[3]],
+        );
+        hashes.copy_from_slice(&four[..N]);
+        return hashes;
+    }
+    for i in 0..N {
+        data[i].add(_mm512_zextsi128_si512(leads[i]), _mm512_zextsi128_si512(powers[i]));
+        hashes[i] = fold(data[i].reduce());
+    }
+    hashes
+}
+
+/// The same with one reduction.
 #[inline]
 #[target_feature(enable = "avx512f,vpclmulqdq")]
-pub(super) fn finish_four(
-    ctx: [&Context; 4],
-    associated: [__m128i; 4],
-    data: [Products; 4],
-    blocks: [usize; 4],
-) -> [__m128i; 4] {
-    let mut power = associated;
-    for i in 0..4 {
-        power[i] = ctx[i].powers[POWERS - 1 - blocks[i]];
-    }
-    let lead = Products::of(join(associated), join(power));
+fn hashes_of_four(leads: [__m128i; 4], powers: [__m128i; 4], data: [Products; 4]) -> [__m128i; 4] {
+    let lead = Products::of(join(leads), join(powers));
     let [a, b, c, d] = data;
     let low = sum_each([a.low, b.low, c.low, d.low]);
     let middle = sum_each([a.middle, b.middle, c.middle, d.middle]);
@@ -123,20 +152,6 @@ fn sum_each(parts: [Lanes; 4]) -> Lanes {
     _mm512_xor_si512(evens(ab, cd), odds(ab, cd))
 }
 
-/// The hash of a segment of at most one step.
-#[inline]
-#[target_feature(enable = "avx512f,vpclmulqdq")]
-pub(super) fn finish_one(
-    ctx: &Context,
-    associated: __m128i,
-    mut data: Products,
-    blocks: usize,
-) -> __m128i {
-    let power = _mm512_zextsi128_si512(ctx.powers[POWERS - 1 - blocks]);
-    data.add(_mm512_zextsi128_si512(associated), power);
-    fold(data.reduce())
-}
-
 /// The sum of the four lanes.
 #[inline]
 #[target_feature(enable = "avx512f")]
@@ -146,84 +161,67 @@ fn fold(lanes: Lanes) -> __m128i {
     _mm_xor_si128(_mm256_castsi256_si128(halves), _mm256_extracti128_si256::<1>(halves))
 }
 
-/// A running hash of a segment, step by step.
-pub(super) struct Hash<'a> {
-    ctx: &'a Context,
-    /// Product of the block `A`, until the first step takes it in.
-    lead: Products,
-    /// The value so far, octet-reversed, in the lowest lane.
-    value: Lanes,
-}
-
-impl<'a> Hash<'a> {
-    /// Begins with the block `A` (octet-reversed); `blocks`, at most 16, come next.
-    #[inline]
-    #[target_feature(enable = "avx512f,vpclmulqdq")]
-    pub(super) fn new(ctx: &'a Context, associated: __m128i, blocks: usize) -> Self {
-        let power = _mm512_zextsi128_si512(ctx.powers[POWERS - 1 - blocks]);
-        let lead = Products::of(_mm512_zextsi128_si512(associated), power);
-        Self { ctx, lead, value: _mm512_setzero_si512() }
-    }
-
-    #[inline]
-    pub(super) fn context(&self) -> &'a Context {
-        self.ctx
-    }
-
-    /// Begins a step of `blocks` blocks, 1 to 16, as they lie in memory with zeros behind; its parts
-    /// are to follow in the order of [`Step::all`].
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,vpclmulqdq")]
-    pub(super) fn begin_step(&mut self, data: [Lanes; 4], blocks: usize) -> Step<'a> {
-        let products = core::mem::replace(&mut self.lead, Products::zero());
-        let zero = _mm512_setzero_si512();
-        Step {
-            ctx: self.ctx,
-            products,
-            low: zero,
-            high: zero,
-            data,
-            value: self.value,
-            first: POWERS - blocks,
-        }
-    }
-
-    /// Ends a step.
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    pub(super) fn end_step(&mut self, step: Step<'_>) {
-        self.value = _mm512_zextsi128_si512(fold(step.products.high));
-    }
-
-    /// The hash, octet-reversed.
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    pub(super) fn value(&self) -> __m128i {
-        _mm512_castsi512_si128(self.value)
-    }
-}
-
-/// A full step of a hash, in parts that fit between the rounds of a keystream.
-pub(super) struct Step<'a> {
-    ctx: &'a Context,
+/// A part of a hash, up to 16 blocks, in pieces that fit between the rounds of a keystream: lanes 1, 2, 3 and 0,
+/// then [`Part::reduce_low`] and [`Part::reduce_middle`].
+pub(super) struct Part<'a> {
     products: Products,
     /// Products of a lane that wait for the next one's.
     low: Lanes,
     high: Lanes,
     data: [Lanes; 4],
-    value: Lanes,
-    /// Place of the power that the first block takes.
-    first: usize,
+    /// Of the first block and those behind; lanes without blocks are zeros, whatever they are multiplied
+    /// by.
+    powers: &'a [__m128i; 16],
+    before: &'a __m128i,
+    blocks: usize,
 }
 
-impl Step<'_> {
-    /// Low and high products of a lane; lane 0 waits for the step before, so it comes last.
+impl<'a> Part<'a> {
+    /// Of `blocks` blocks, at most 16, as they lie in memory with zeros behind.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn new(ctx: &'a Context, data: [Lanes; 4], blocks: usize) -> Self {
+        let zero = _mm512_setzero_si512();
+        let (before, powers) = ctx.powers_from(blocks);
+        Self { products: Products::zero(), low: zero, high: zero, data, powers, before, blocks }
+    }
+
+    #[inline]
+    pub(super) fn blocks(&self) -> usize {
+        self.blocks
+    }
+
+    /// Puts the block `A` (octet-reversed) before the first one.
+    #[inline]
+    #[target_feature(enable = "avx512f,pclmulqdq")]
+    pub(super) fn lead(&mut self, associated: __m128i) {
+        let power = *self.before;
+        let one = _mm_clmulepi64_si128::<0x01>(associated, power);
+        let other = _mm_clmulepi64_si128::<0x10>(associated, power);
+        self.products = Products {
+            low: _mm512_zextsi128_si512(_mm_clmulepi64_si128::<0x00>(associated, power)),
+            middle: _mm512_zextsi128_si512(_mm_xor_si128(one, other)),
+            high: _mm512_zextsi128_si512(_mm_clmulepi64_si128::<0x11>(associated, power)),
+        };
+    }
+
+    /// Takes in the value of the segment's hash before this part.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw")]
+    pub(super) fn follow(&mut self, value: Lanes) {
+        self.data[0] = _mm512_xor_si512(swap(self.data[0]), value);
+    }
+
+    /// The products of a lane, if it is one of `lanes`; lane 0 comes last and after [`Part::follow`], for it
+    /// waits for the part before.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,vpclmulqdq")]
-    pub(super) fn outer(&mut self, lane: usize) {
-        self.data[lane] = swap(self.data[lane]);
-        if lane == 0 {
-            self.data[0] = _mm512_xor_si512(self.data[0], self.value);
+    pub(super) fn lane(&mut self, lane: usize, lanes: usize) {
+        if lane >= lanes {
+            return;
+        }
+        if lane > 0 {
+            self.data[lane] = swap(self.data[lane]);
         }
         let (data, power) = (self.data[lane], self.power(lane));
         let low = hold(_mm512_clmulepi64_epi128::<0x00>(data, power));
@@ -235,14 +233,8 @@ impl Step<'_> {
             self.products.low = _mm512_ternarylogic_epi64::<0x96>(self.products.low, self.low, low);
             self.products.high =
                 _mm512_ternarylogic_epi64::<0x96>(self.products.high, self.high, high);
+            (self.low, self.high) = (_mm512_setzero_si512(), _mm512_setzero_si512());
         }
-    }
-
-    /// Middle products of a lane.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,vpclmulqdq")]
-    pub(super) fn inner(&mut self, lane: usize) {
-        let (data, power) = (self.data[lane], self.power(lane));
         let one = _mm512_clmulepi64_epi128::<0x01>(data, power);
         let other = _mm512_clmulepi64_epi128::<0x10>(data, power);
         let middle = self.products.middle;
@@ -252,18 +244,18 @@ impl Step<'_> {
     #[inline]
     #[target_feature(enable = "avx512f")]
     fn power(&self, lane: usize) -> Lanes {
-        // Lanes without blocks are zeros, whatever they are multiplied by.
-        load_blocks(&self.ctx.powers, (self.first + 4 * lane).min(POWERS - 1))
+        load_blocks(self.powers, 4 * lane)
     }
 
-    /// All parts of the step.
+    /// All pieces of `lanes` lanes, where no keystream is to be found.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,vpclmulqdq")]
-    pub(super) fn all(&mut self) {
-        for lane in [1, 2, 3, 0] {
-            self.outer(lane);
-            self.inner(lane);
+    pub(super) fn all(&mut self, lanes: usize, value: Lanes) {
+        for lane in 1..lanes {
+            self.lane(lane, lanes);
         }
+        self.follow(value);
+        self.lane(0, lanes);
         self.reduce_low();
         self.reduce_middle();
     }
@@ -282,5 +274,12 @@ impl Step<'_> {
     pub(super) fn reduce_middle(&mut self) {
         let Products { middle, high, .. } = self.products;
         self.products.high = hold(fold_in(high, middle));
+    }
+
+    /// The value of the hash with this part, octet-reversed, in the lowest lane; the others are zero.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn value(&self) -> Lanes {
+        _mm512_zextsi128_si512(fold(self.products.high))
     }
 }

@@ -1,6 +1,6 @@
 //! Bytes to registers and back: every load and store of the kernel.
 //!
-//! Owns: the bounds of each access. A slice is cut to the accessed length first, so a wrong place
+//! Owns: the bounds of each access. A slice is cut to the accessed length first, or masked by it, so a wrong place
 //! is a panic and never an access outside the frame.
 
 use core::arch::asm;
@@ -30,37 +30,29 @@ pub(super) fn store(bytes: &mut [u8], at: usize, lanes: Lanes) {
     unsafe { _mm512_storeu_si512(place.as_mut_ptr().cast(), lanes) }
 }
 
-/// The mask of the first `len` of 64 octets; all of them from 64 on.
+/// The mask of what there is of 64 octets from `at` on.
 #[inline]
-fn first(len: usize) -> __mmask64 {
-    if len < LANES { (1 << len) - 1 } else { u64::MAX }
+#[target_feature(enable = "bmi2")]
+fn there(bytes: &[u8], at: usize) -> __mmask64 {
+    _bzhi_u64(u64::MAX, bytes.len().saturating_sub(at).min(LANES) as u32)
 }
 
-/// Loads `len` octets, at most 64, at `at`; the rest is zero.
+/// Loads what there is of 64 octets from `at` on, with zeros behind; `at` may lie behind the end.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,bmi2")]
-pub(super) fn load_part(bytes: &[u8], at: usize, len: usize) -> Lanes {
-    let place = &bytes[at..at + len];
-    // SAFETY: the mask names no more than the `len` readable octets of `place`; masked octets are
-    // not accessed.
-    unsafe { _mm512_maskz_loadu_epi8(first(len), place.as_ptr().cast()) }
+pub(super) fn load_part(bytes: &[u8], at: usize) -> Lanes {
+    let (mask, place) = (there(bytes, at), bytes.as_ptr().wrapping_add(at));
+    // SAFETY: the mask names octets of `bytes` only; masked octets are not accessed.
+    unsafe { _mm512_maskz_loadu_epi8(mask, place.cast()) }
 }
 
-/// Where in `len` octets the part of register `i` begins, and its octets, at most 64.
-#[inline]
-pub(super) fn part(len: usize, i: usize) -> (usize, usize) {
-    let at = len.min(i * LANES);
-    (at, (len - at).min(LANES))
-}
-
-/// Stores the first `len` octets, at most 64, at `at`; returns them with zeros behind.
+/// Stores to what there is of 64 octets from `at` on; returns that, with zeros behind.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,bmi2")]
-pub(super) fn store_part(bytes: &mut [u8], at: usize, len: usize, lanes: Lanes) -> Lanes {
-    let (mask, place) = (first(len), &mut bytes[at..at + len]);
-    // SAFETY: the mask names no more than the `len` writable octets of `place`; masked octets are
-    // not accessed.
-    unsafe { _mm512_mask_storeu_epi8(place.as_mut_ptr().cast(), mask, lanes) };
+pub(super) fn store_part(bytes: &mut [u8], at: usize, lanes: Lanes) -> Lanes {
+    let (mask, place) = (there(bytes, at), bytes.as_mut_ptr().wrapping_add(at));
+    // SAFETY: the mask names octets of `bytes` only; masked octets are not accessed.
+    unsafe { _mm512_mask_storeu_epi8(place.cast(), mask, lanes) };
     _mm512_maskz_mov_epi8(mask, lanes)
 }
 
@@ -73,18 +65,12 @@ pub(super) fn load_blocks(table: &[__m128i], at: usize) -> Lanes {
     unsafe { _mm512_loadu_si512(place.as_ptr().cast()) }
 }
 
-/// A block in every lane.
+/// Loads four blocks.
 #[inline]
 #[target_feature(enable = "avx512f")]
-pub(super) fn broadcast(block: &__m128i) -> Lanes {
-    let lanes;
-    // SAFETY: reads the 16 octets of a reference and writes one register. Left to itself the
-    // compiler splits this into a load and a shuffle, which takes a unit that the rounds need.
-    unsafe {
-        asm!("vbroadcasti32x4 {}, [{}]", lateout(zmm_reg) lanes, in(reg) block,
-            options(pure, readonly, nostack, preserves_flags));
-    }
-    lanes
+pub(super) fn load_lanes(blocks: &[__m128i; 4]) -> Lanes {
+    // SAFETY: a reference to four blocks, 64 readable octets; the load needs no alignment.
+    unsafe { _mm512_loadu_si512(blocks.as_ptr().cast()) }
 }
 
 /// Keeps the order of the source: what is held is computed neither before what was held earlier
@@ -107,20 +93,6 @@ pub(super) fn hold_block(mut block: __m128i) -> __m128i {
     // SAFETY: no instruction.
     unsafe { asm!("/* {} */", inout(xmm_reg) block, options(nomem, nostack, preserves_flags)) };
     block
-}
-
-/// Adds the products of neighbouring signed 16-bit words of `a` and `b` to the 32-bit words of
-/// `sum`.
-#[inline]
-#[target_feature(enable = "avx512f,avx512vnni")]
-pub(super) fn add_products(mut sum: Lanes, a: Lanes, b: Lanes) -> Lanes {
-    // SAFETY: registers only. The compiler makes a multiplication and an addition of the intrinsic,
-    // and the first takes a unit that the rounds need; the instruction itself does not.
-    unsafe {
-        asm!("vpdpwssd {}, {}, {}", inout(zmm_reg) sum, in(zmm_reg) a, in(zmm_reg) b,
-            options(pure, nomem, nostack, preserves_flags));
-    }
-    sum
 }
 
 /// Four blocks, the first in the lowest lane.

@@ -1,272 +1,79 @@
-//! Segments of more than 64 octets: two streams of steps side by side.
+//! Segments of more than 256 octets: the keystream of one beside the hash of another.
 //!
-//! Owns: the order of the steps. A step is 256 octets of one segment, or what is left. The
-//! keystream of one step and the hash of another run between each other's rounds, across the
-//! borders of segments. Sealing, the hash goes ahead, because a segment's keystream begins with its
-//! tag; opening, it follows.
-//!
-//! Sealing goes from the back and opening from the front, as the tag option comes and goes: no step
-//! overwrites what a later one has yet to read. A payload that moves the other way is moved first.
+//! Owns: the order of the work. The rounds of AES of one segment's step have the products of another's hash
+//! between them, so that neither waits for itself. Sealing, the hashes go ahead, because a segment's
+//! keystream begins with its tag; opening, they follow.
 
 use core::arch::x86_64::*;
 
-use super::aes::{self, Counter, Tagger};
-use super::ghash::{Hash, Step};
-use super::group;
-use super::lanes::{LANES, Lanes, load, load_part, part, store, store_part};
+use super::aes::{self, Tagger};
+use super::crypt::Crypt;
+use super::hash::Hash;
+use super::lanes::LANES;
+use super::step::{ANY, FULL, Fill, LAST, STEP, WIDE, by_registers};
 use super::sums::{self, Running};
 use crate::low::Job;
-use crate::low::block::{block, read_tag};
-use crate::low::context::Context;
-use crate::segment::Sealed;
+use crate::low::block::{read_tag, write_tag};
+use crate::segment::{Sealed, Sums};
 
-/// Octets of a full step.
-const STEP: usize = 4 * LANES;
-/// Octets of a block.
-const BLOCK: usize = 16;
-/// Steps that the hash goes ahead of the keystream, beyond the tag: the time that a tag takes.
-const AHEAD: usize = 1;
+/// Segments that the hash goes ahead of the keystream when sealing: one is being hashed while the next
+/// one's tag is found.
+const AHEAD: usize = 2;
+/// Segments that the hash goes behind when opening.
+const BEHIND: usize = 1;
 
-/// A part of a payload: octets from its start, and how many.
+/// What came of a segment.
 #[derive(Clone, Copy)]
-struct Span {
-    start: usize,
-    len: usize,
+struct Found {
+    tag: __m128i,
+    plain: Running,
+    cipher: Running,
 }
 
-/// The stream of keystream.
-struct Crypt<'a> {
-    /// Segments begun.
-    begun: usize,
-    /// Steps done, of all segments.
-    steps: usize,
-    job: usize,
-    ctx: &'a Context,
-    counter: Counter,
-    sums: Running,
-    src: usize,
-    dst: usize,
-    /// The part that is to be done.
-    left: Span,
-}
-
-/// The stream of hashes.
-struct Hashes<'a> {
-    begun: usize,
-    steps: usize,
-    job: usize,
-    hash: Hash<'a>,
-    src: usize,
-    left: Span,
-    /// Segments hashed.
-    done: usize,
-}
-
-/// What comes out of the streams, in the order of the segments.
-struct Results<const N: usize> {
-    /// Hashes; sealing, each becomes a tag as soon as can be.
-    tags: [__m128i; N],
-    sums: [Running; N],
-}
-
-/// Sealing, the tags; opening, hashes only.
-struct Tags<'a, const N: usize> {
-    /// The tag on its way, if one is pending.
-    tagger: Tagger<'a>,
-    pending: bool,
-    found: [__m128i; N],
-    done: usize,
-    /// The steps that the hash had done when each was found.
-    since: [usize; N],
-}
-
-impl Span {
-    const NONE: Self = Self { start: 0, len: 0 };
-
-    /// Takes a step from the front.
-    #[inline]
-    fn take(&mut self) -> Self {
-        let step = Self { start: self.start, len: self.len.min(STEP) };
-        self.start += step.len;
-        self.len -= step.len;
-        step
-    }
-
-    /// Takes a step from the back; steps lie as those from the front do.
-    #[inline]
-    fn take_back(&mut self) -> Self {
-        let start = (self.len - 1) / STEP * STEP;
-        let step = Self { start, len: self.len - start };
-        self.len = start;
-        step
-    }
-}
-
-impl<'a, const N: usize> Tags<'a, N> {
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-    fn none(ctx: &'a Context) -> Self {
-        let zero = _mm_setzero_si128();
-        let tagger = Tagger::new(ctx, zero);
-        Self { tagger, pending: false, found: [zero; N], done: 0, since: [0; N] }
-    }
-
-    /// The tag of segment `index` of `all`, if it was found and had the time it takes.
-    #[inline]
-    fn of(&self, index: usize, all: usize, steps: usize) -> Option<__m128i> {
-        let ready = self.done == all || self.done > index && steps >= self.since[index] + AHEAD;
-        ready.then(|| self.found[index])
-    }
-
-    /// All rounds of the pending tag.
-    #[inline]
-    #[target_feature(enable = "aes,avx512f")]
-    fn rounds(&mut self) {
-        for round in aes::INNER {
-            self.tagger.round(round);
-        }
-    }
-
-    /// Ends the pending tag.
-    #[inline]
-    #[target_feature(enable = "aes,avx512f")]
-    fn take(&mut self, steps: usize) {
-        self.found[self.done] = self.tagger.finish();
-        self.since[self.done] = steps;
-        self.done += 1;
-        self.pending = false;
-    }
-}
-
-impl<'a> Crypt<'a> {
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw")]
-    fn idle(ctx: &'a Context) -> Self {
-        Self {
-            begun: 0,
-            steps: 0,
-            job: 0,
-            ctx,
-            counter: Counter::new(ctx, _mm_setzero_si128(), 0),
-            sums: Running::new(0),
-            src: 0,
-            dst: 0,
-            left: Span::NONE,
-        }
-    }
-
-    /// Begins a segment with its tag.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw")]
-    fn begin<J: Job<'a>>(&mut self, jobs: &mut [J], index: u8, tag: __m128i) {
-        self.begun += 1;
-        self.job = usize::from(index);
-        let job = &mut jobs[self.job];
-        let at = job.at();
-        (self.src, self.dst) = (usize::from(at.src), usize::from(at.dst));
-        self.left = Span { start: 0, len: usize::from(at.len) };
-        if if J::SEALS { self.dst < self.src } else { self.dst > self.src } {
-            job.frame().copy_within(self.src..self.src + self.left.len, self.dst);
-            self.src = self.dst;
-        }
-        self.ctx = job.context();
-        self.counter = Counter::new(self.ctx, tag, job.associated().offset);
-        self.sums = Running::new(self.left.len.div_ceil(STEP) * 4);
-    }
-
-    /// The next step and its states.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw")]
-    fn states<J: Job<'a>>(&mut self) -> (Span, [Lanes; 4]) {
-        self.steps += 1;
-        let step = if J::SEALS { self.left.take_back() } else { self.left.take() };
-        (step, self.counter.states::<4>(step.start))
-    }
-
-    /// The last round, the sums and the stores of a step.
-    #[inline]
-    #[target_feature(enable = "aes,bmi2,vaes,avx512f,avx512bw,avx512vnni")]
-    fn finish<J: Job<'a>, const N: usize>(
-        &mut self,
-        frame: &mut [u8],
-        step: Span,
-        states: [Lanes; 4],
-    ) {
-        let data = load_step(&frame[self.src + step.start..][..step.len]);
-        let mut lanes = states;
-        for (lanes, data) in lanes.iter_mut().zip(data) {
-            *lanes = aes::last(self.ctx, *lanes, data);
-        }
-        let target = &mut frame[self.dst + step.start..][..step.len];
-        if target.len() == STEP {
-            for (i, lanes) in lanes.iter().enumerate() {
-                store(target, i * LANES, *lanes);
-            }
-        } else {
-            for (i, lanes) in lanes.iter_mut().enumerate() {
-                let (at, len) = part(step.len, i);
-                *lanes = store_part(target, at, len, *lanes);
-            }
-        }
-        for (lanes, data) in lanes.iter().zip(data) {
-            self.sums.add(data, *lanes);
-        }
-    }
-}
-
-impl<'a> Hashes<'a> {
-    #[inline]
-    #[target_feature(enable = "avx512f,vpclmulqdq")]
-    fn idle(ctx: &'a Context) -> Self {
-        let hash = Hash::new(ctx, _mm_setzero_si128(), 0);
-        Self { begun: 0, steps: 0, job: 0, hash, src: 0, left: Span::NONE, done: 0 }
-    }
-
-    /// Begins a segment.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,vpclmulqdq")]
-    fn begin<J: Job<'a>>(&mut self, jobs: &mut [J], index: u8) {
-        self.begun += 1;
-        self.job = usize::from(index);
-        let job = &jobs[self.job];
-        let at = job.at();
-        self.src = usize::from(if J::SEALS { at.src } else { at.dst });
-        self.left = Span { start: 0, len: usize::from(at.len) };
-        let first = self.left.len.min(STEP).div_ceil(BLOCK);
-        self.hash = Hash::new(job.context(), block(job.associated().value(at.len)), first);
-    }
-
-    /// The next step.
-    #[inline]
-    #[target_feature(enable = "bmi2,avx512f,avx512bw,vpclmulqdq")]
-    fn step(&mut self, frame: &[u8]) -> Step<'a> {
-        self.steps += 1;
-        let step = self.left.take();
-        let data = load_step(&frame[self.src + step.start..][..step.len]);
-        self.hash.begin_step(data, step.len.div_ceil(BLOCK))
-    }
-}
-
-/// Loads a step, zeros behind it.
+/// What is to be told of four segments.
 #[inline]
-#[target_feature(enable = "bmi2,avx512f,avx512bw")]
-fn load_step(place: &[u8]) -> [Lanes; 4] {
-    if place.len() == STEP {
-        [load(place, 0), load(place, 64), load(place, 128), load(place, 192)]
-    } else {
-        let mut data = [_mm512_setzero_si512(); 4];
-        for (i, data) in data.iter_mut().enumerate() {
-            let (at, len) = part(place.len(), i);
-            *data = load_part(place, at, len);
-        }
-        data
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+fn outcomes<'a, J: Job<'a>>(found: [&Found; 4]) -> [Sealed; 4] {
+    let [a, b, c, d] = found;
+    let plain = [a.plain, b.plain, c.plain, d.plain];
+    let cipher = [a.cipher, b.cipher, c.cipher, d.cipher];
+    let (before, after) = if J::SEALS { (plain, cipher) } else { (cipher, plain) };
+    let [e, f, g, h] = before;
+    let [i, j, k, l] = after;
+    let sums = sums::finish([e, f, g, h, i, j, k, l]);
+    let mut sealed = [Sealed::default(); 4];
+    for (i, sealed) in sealed.iter_mut().enumerate() {
+        sealed.tag = write_tag(found[i].tag);
+        sealed.sums = Sums { before: sums[i], after: sums[i + 4] };
     }
+    sealed
 }
 
-/// Seals, or decrypts and finds the tags that there should have been.
-#[target_feature(
-    enable = "aes,pclmulqdq,bmi2,vaes,vpclmulqdq,avx512f,avx512bw,avx512vl,avx512vnni"
-)]
+/// Seals one segment, or decrypts it and finds the tag that there should have been.
+#[target_feature(enable = "aes,pclmulqdq,bmi2,vaes,vpclmulqdq,avx512f,avx512bw,avx512vl")]
+pub(super) fn run_one<'a, J: Job<'a>>(job: &mut J) -> Sealed {
+    let mut hash = Hash::<J>::idle(job.context());
+    hash.begin(job);
+    let mut crypt = Crypt::<J>::idle(job.context());
+    let tag;
+    if J::SEALS {
+        hash.rest(job.bytes());
+        tag = Tagger::new(hash.ctx, hash.value).all();
+        crypt.begin(job, tag);
+        crypt.rest(job.frame());
+    } else {
+        crypt.begin(job, read_tag(job.tag()));
+        crypt.rest(job.frame());
+        hash.rest(job.bytes());
+        tag = Tagger::new(hash.ctx, hash.value).all();
+    }
+    let found = Found { tag, plain: hash.sum, cipher: crypt.sum };
+    let [sealed, ..] = outcomes::<J>([&found; 4]);
+    sealed
+}
+
+/// The same with at most `N` segments; `N` is a multiple of four.
+#[target_feature(enable = "aes,pclmulqdq,bmi2,vaes,vpclmulqdq,avx512f,avx512bw,avx512vl")]
 pub(super) fn run<'a, J: Job<'a>, const N: usize>(
     jobs: &mut [J],
     out: &mut [Sealed],
@@ -274,148 +81,134 @@ pub(super) fn run<'a, J: Job<'a>, const N: usize>(
 ) {
     let Some(first) = order.first() else { return };
     let ctx = jobs[usize::from(*first)].context();
-    let mut crypt = Crypt::idle(ctx);
-    let mut hashes = Hashes::idle(ctx);
-    let mut tags = Tags::<N>::none(ctx);
-    let mut sums = [Running::new(0); N];
-    loop {
-        if crypt.left.len == 0 && crypt.begun < order.len() {
-            let index = order[crypt.begun];
-            if !J::SEALS {
-                let tag = read_tag(jobs[usize::from(index)].tag());
-                crypt.begin(jobs, index, tag);
-            } else if let Some(tag) = tags.of(crypt.begun, order.len(), hashes.steps) {
-                crypt.begin(jobs, index, tag);
-            }
+    let (mut hash, mut crypt) = (Hash::<J>::idle(ctx), Crypt::<J>::idle(ctx));
+    let mut tagger = Tagger::new(ctx, hash.value);
+    let none = Running::zero();
+    let mut found = [Found { tag: _mm_setzero_si128(), plain: none, cipher: none }; N];
+    let (ahead, behind) = if J::SEALS { (AHEAD, 0) } else { (0, BEHIND) };
+    for turn in 0..=order.len() + ahead.max(behind) {
+        let segment = |back: usize| turn.checked_sub(back).filter(|i| *i < order.len());
+        let (hashed, ciphered, tagged) = (segment(behind), segment(ahead), segment(behind + 1));
+        if let Some(i) = hashed {
+            hash.begin(&jobs[usize::from(order[i])]);
         }
-        let hash = if J::SEALS { hashes.done < order.len() } else { hashes.steps < crypt.steps };
-        if hash && hashes.left.len == 0 {
-            hashes.begin(jobs, order[hashes.begun]);
+        if let Some(i) = ciphered {
+            let job = &mut jobs[usize::from(order[i])];
+            let tag = if J::SEALS { found[i].tag } else { read_tag(job.tag()) };
+            crypt.begin(job, tag);
         }
-        if crypt.left.len > 0 {
-            let (span, mut states) = crypt.states::<J>();
-            if hash {
-                let mut step = hashes.step(jobs[hashes.job].frame());
-                if tags.pending {
-                    stitch::<J, N, true>(crypt.ctx, &mut states, &mut step, &mut tags.tagger);
-                } else {
-                    stitch::<J, N, false>(crypt.ctx, &mut states, &mut step, &mut tags.tagger);
-                }
-                hashes.hash.end_step(step);
-            } else {
-                for round in aes::INNER {
-                    aes::round(crypt.ctx, &mut states, round);
-                    tags.tagger.round(round);
-                }
-            }
-            crypt.finish::<J, N>(jobs[crypt.job].frame(), span, states);
-            if crypt.left.len == 0 {
-                sums[crypt.begun - 1] = crypt.sums;
-            }
-        } else if hash {
-            let mut step = hashes.step(jobs[hashes.job].frame());
-            step.all();
-            hashes.hash.end_step(step);
-            tags.rounds();
-        } else if tags.pending {
-            tags.rounds();
-        } else {
-            break;
+        let mut tag = None;
+        if let (Some(i), Some(j)) = (hashed, ciphered)
+            && let Ok([source, job]) =
+                jobs.get_disjoint_mut([usize::from(order[i]), usize::from(order[j])])
+        {
+            tag = pair::<J>(&mut crypt, job.frame(), &mut hash, source.bytes(), &mut tagger);
         }
-        if tags.pending {
-            tags.take(hashes.steps);
+        if let Some(i) = tagged {
+            found[i].tag = tag.unwrap_or_else(|| tagger.all());
         }
-        if hash && hashes.left.len == 0 {
-            let (ctx, value) = (hashes.hash.context(), hashes.hash.value());
-            if J::SEALS {
-                (tags.tagger, tags.pending) = (Tagger::new(ctx, value), true);
-            } else {
-                tags.found[hashes.done] = value;
+        if let Some(i) = hashed {
+            if hash.left() > 0 {
+                hash.rest(jobs[usize::from(order[i])].bytes());
             }
-            hashes.done += 1;
+            tagger = Tagger::new(hash.ctx, hash.value);
+            found[i].plain = hash.sum;
+        }
+        if let Some(i) = ciphered {
+            if crypt.left() > 0 {
+                crypt.rest(jobs[usize::from(order[i])].frame());
+            }
+            found[i].cipher = crypt.sum;
         }
     }
-    write(jobs, out, order, &Results { tags: tags.found, sums });
-}
-
-/// Writes what came out; opening, the hashes become tags first.
-#[inline]
-#[target_feature(enable = "aes,avx512f,avx512bw,avx512vl")]
-fn write<'a, J: Job<'a>, const N: usize>(
-    jobs: &[J],
-    out: &mut [Sealed],
-    order: &[u8],
-    results: &Results<N>,
-) {
-    if N == 1 {
-        write_group::<J, 1>(jobs, out, order, &results.tags, &results.sums);
-        return;
-    }
-    let parts = order.chunks(8).zip(results.tags.chunks(8)).zip(results.sums.chunks(8));
-    for ((order, tags), sums) in parts {
-        write_group::<J, 8>(jobs, out, order, tags, sums);
+    for (order, found) in order.chunks(4).zip(found.as_chunks().0) {
+        let [a, b, c, d] = found;
+        for (index, sealed) in order.iter().zip(outcomes::<J>([a, b, c, d])) {
+            out[usize::from(*index)] = sealed;
+        }
     }
 }
 
+/// Steps of both segments side by side, as far as both go; and the tag, if there were any steps.
 #[inline]
-#[target_feature(enable = "aes,avx512f,avx512bw,avx512vl")]
-fn write_group<'a, J: Job<'a>, const G: usize>(
-    jobs: &[J],
-    out: &mut [Sealed],
-    order: &[u8],
-    tags: &[__m128i],
-    sums: &[Running],
-) {
-    let mut group_tags = [_mm_setzero_si128(); G];
-    group_tags.copy_from_slice(tags);
-    let mut group_sums = [Running::new(0); G];
-    group_sums.copy_from_slice(sums);
-    if !J::SEALS {
-        let mut ctx = [jobs[usize::from(order[0])].context(); G];
-        for (ctx, index) in ctx.iter_mut().zip(order) {
-            *ctx = jobs[usize::from(*index)].context();
-        }
-        group_tags = aes::tags(ctx, group_tags);
+#[target_feature(enable = "aes,pclmulqdq,bmi2,vaes,vpclmulqdq,avx512f,avx512bw,avx512vl")]
+fn pair<'a, J: Job<'a>>(
+    crypt: &mut Crypt<'a, J>,
+    frame: &mut [u8],
+    hash: &mut Hash<'a, J>,
+    plaintext: &[u8],
+    tagger: &mut Tagger<'_>,
+) -> Option<__m128i> {
+    let mut tag = None;
+    if crypt.left() >= STEP && hash.left() >= STEP {
+        both::<J, WIDE, FULL, 1>(crypt, frame, hash, plaintext, tagger);
+        tag = Some(tagger.last());
     }
-    group::write(out, order, group_tags, sums::finish_each(group_sums));
+    while crypt.left() >= STEP && hash.left() >= STEP {
+        both::<J, WIDE, FULL, 0>(crypt, frame, hash, plaintext, tagger);
+    }
+    let registers = crypt.left().div_ceil(LANES);
+    if registers == 0 || hash.left() == 0 {
+        return tag;
+    }
+    if registers == hash.left().div_ceil(LANES) && registers <= WIDE {
+        by_registers!(crypt.left(), L => both::<J, L, LAST, 1>(crypt, frame, hash, plaintext, tagger));
+    } else {
+        both::<J, WIDE, ANY, 1>(crypt, frame, hash, plaintext, tagger);
+    }
+    tag.or_else(|| Some(tagger.last()))
 }
 
-/// The rounds of four states with a step of a hash between them, and with those of a tag.
+/// A step of both: the rounds with the products between them and, if `TAG` is 1, those of a tag.
 #[inline]
-#[target_feature(enable = "aes,vaes,vpclmulqdq,avx512f,avx512bw,avx512vl")]
-fn stitch<'a, J: Job<'a>, const N: usize, const TAG: bool>(
-    ctx: &Context,
-    states: &mut [Lanes; 4],
-    step: &mut Step<'_>,
+#[target_feature(enable = "aes,pclmulqdq,bmi2,vaes,vpclmulqdq,avx512f,avx512bw,avx512vl")]
+fn both<'a, J: Job<'a>, const L: usize, const F: Fill, const TAG: u8>(
+    crypt: &mut Crypt<'a, J>,
+    frame: &mut [u8],
+    hash: &mut Hash<'a, J>,
+    plaintext: &[u8],
     tagger: &mut Tagger<'_>,
 ) {
+    let mut states = crypt.states::<L>();
+    let [mut one, mut two] = hash.load::<L, F, TAG>(plaintext);
+    let ctx = crypt.ctx;
     let mut round = |round| {
-        aes::round(ctx, states, round);
-        if TAG {
+        aes::round::<L>(ctx, &mut states, round);
+        if TAG == 1 {
             tagger.round(round);
         }
     };
+    let (first, second) = (L.min(WIDE / 2), L.saturating_sub(WIDE / 2));
     round(1);
-    step.outer(1);
+    one.lane(1, first);
     round(2);
-    step.inner(1);
+    one.lane(2, first);
     round(3);
-    step.outer(2);
+    one.lane(3, first);
     round(4);
-    step.inner(2);
+    one.follow(hash.value);
+    one.lane(0, first);
     round(5);
-    step.outer(3);
+    two.lane(1, second);
+    one.reduce_low();
     round(6);
-    step.inner(3);
     round(7);
-    step.outer(0);
+    two.lane(2, second);
+    one.reduce_middle();
     round(8);
-    step.inner(0);
+    two.lane(3, second);
+    hash.value = one.value();
     round(9);
+    two.follow(hash.value);
     round(10);
-    step.reduce_low();
+    two.lane(0, second);
     round(11);
+    two.reduce_low();
     round(12);
-    step.reduce_middle();
+    two.reduce_middle();
     round(13);
+    if second > 0 && (F != ANY || two.blocks() > 0) {
+        hash.value = two.value();
+    }
+    crypt.finish::<L, F, TAG>(frame, states);
 }

@@ -1,104 +1,118 @@
 //! The sums of RFC 1071, folded into the pass.
 //!
-//! Owns: their accumulation in 16 lanes of 32 bits and their end. Words are added as they lie in
+//! Owns: their accumulation in eight lanes of 64 bits and their end. Words are added as they lie in
 //! memory: the sum is that of big-endian words with its two octets exchanged (RFC 1071, 2 (B)).
+//!
+//! Additions, averages and shifts only: every multiply-add instruction would take the place of a round of
+//! AES, and there are few of those between the rounds as it is.
 
 use core::arch::x86_64::*;
 
-use super::lanes::{Lanes, add_products, evens, odds};
-use crate::segment::Sums;
+use super::lanes::{Lanes, evens, odds};
 
-/// Running sums of what is read and what is written.
+/// A running sum of at most 64 KiB.
 #[derive(Clone, Copy)]
 pub(super) struct Running {
-    before: Lanes,
-    after: Lanes,
+    /// The lanes' sum modulo 2^64.
+    whole: Lanes,
+    /// The lanes' sum in units of 2^50, about: enough to tell how often `whole` has wrapped.
+    about: Lanes,
 }
 
 impl Running {
-    /// For `lanes` calls of [`Running::add`], at most 1024 (64 KiB).
-    ///
-    /// A word enters less 2^15, as the signed multiply-add wants it, two to a lane of 32 bits; what
-    /// that takes away stands here from the start, so that the end is exact.
     #[inline]
     #[target_feature(enable = "avx512f")]
-    pub(super) fn new(lanes: usize) -> Self {
-        let bias = _mm512_set1_epi32((lanes << 16) as i32);
-        Self { before: bias, after: bias }
+    pub(super) fn zero() -> Self {
+        Self { whole: _mm512_setzero_si512(), about: _mm512_setzero_si512() }
     }
 
-    /// Adds 64 octets as they were and as they become; zeros add nothing.
+    /// Adds at most 256 octets; zeros add nothing.
+    ///
+    /// The average of four top words, rounded up twice on the way, is at most 1 more than a quarter of
+    /// their sum.
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-    pub(super) fn add(&mut self, before: Lanes, after: Lanes) {
-        self.before = add_words(self.before, before);
-        self.after = add_words(self.after, after);
+    #[target_feature(enable = "avx512f,avx512bw")]
+    pub(super) fn add<const L: usize>(&mut self, octets: [Lanes; L]) {
+        let mut four = [_mm512_setzero_si512(); 4];
+        four[..L].copy_from_slice(&octets);
+        let [a, b, c, d] = four;
+        let sum = _mm512_add_epi64(_mm512_add_epi64(a, b), _mm512_add_epi64(c, d));
+        self.whole = _mm512_add_epi64(self.whole, sum);
+        let quarter = _mm512_avg_epu16(_mm512_avg_epu16(a, b), _mm512_avg_epu16(c, d));
+        self.about = _mm512_add_epi64(self.about, _mm512_srli_epi64::<48>(quarter));
+    }
+
+    /// The sum with these added.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw")]
+    pub(super) fn with<const L: usize>(mut self, octets: [Lanes; L]) -> Self {
+        self.add(octets);
+        self
+    }
+
+    /// Eight parts of the sum, each below 2^34.
+    ///
+    /// In units of 2^48, each addition of four registers leaves `about` at most 4 above and, for the bits
+    /// that it does not look at, at most 4 below what it stands for; 256 additions, 64 KiB, stay within
+    /// 1024 of the truth. What `whole` and the wraps make together is then nearest to it by far: a wrap more
+    /// or less is 2^16 such units.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn parts(self) -> Lanes {
+        let (half, low) = (_mm512_set1_epi64(1 << 15), _mm512_set1_epi64(0xffff_ffff));
+        let about = _mm512_add_epi64(_mm512_slli_epi64::<2>(self.about), half);
+        let known = _mm512_srli_epi64::<48>(self.whole);
+        let wraps = _mm512_srli_epi64::<16>(_mm512_sub_epi64(about, known));
+        // A wrap of 2^64 counts as much as one of 2^16, which is 1.
+        let lower = _mm512_add_epi64(_mm512_and_si512(self.whole, low), wraps);
+        _mm512_add_epi64(lower, _mm512_srli_epi64::<32>(self.whole))
     }
 }
 
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-fn add_words(sum: Lanes, words: Lanes) -> Lanes {
-    let signed = _mm512_xor_si512(words, _mm512_set1_epi16(i16::MIN));
-    add_products(sum, signed, _mm512_set1_epi16(1))
-}
-
-/// The sums of several segments.
+/// Eight sums at once, in 16 bits, with their octets exchanged back.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-pub(super) fn finish_each<const N: usize>(running: [Running; N]) -> [Sums; N] {
-    let mut sums = [Sums::default(); N];
-    for i in (0..N).step_by(4) {
-        let [a, b, c, d] = [i, i + 1, i + 2, i + 3].map(|i| i.min(N - 1));
-        let four = finish_four([running[a], running[b], running[c], running[d]]);
-        // Past the end the last one is repeated, with an equal outcome.
-        sums[a] = four[0];
-        sums[b] = four[1];
-        sums[c] = four[2];
-        sums[d] = four[3];
-    }
-    sums
-}
-
-/// The sums of four segments at once.
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-fn finish_four(running: [Running; 4]) -> [Sums; 4] {
-    let [a, b, c, d] = running;
-    let before = sum_each([a.before, b.before, c.before, d.before]);
-    let after = sum_each([a.after, b.after, c.after, d.after]);
-    // Words 0 and 1 of each lane become parts of `before`, 2 and 3 of `after`.
-    let halves = _mm512_add_epi32(
-        _mm512_unpacklo_epi64(before, after),
-        _mm512_unpackhi_epi64(before, after),
+pub(super) fn finish(running: [Running; 8]) -> [u16; 8] {
+    let [a, b, c, d, e, f, g, h] = running;
+    let ab = pairs(a.parts(), b.parts());
+    let cd = pairs(c.parts(), d.parts());
+    let ef = pairs(e.parts(), f.parts());
+    let gh = pairs(g.parts(), h.parts());
+    let low = _mm512_add_epi64(evens(ab, cd), odds(ab, cd));
+    let high = _mm512_add_epi64(evens(ef, gh), odds(ef, gh));
+    let totals = _mm512_add_epi64(evens(low, high), odds(low, high));
+    // The carries back in, three times: the last time there is at most one.
+    let words = _mm512_cvtepi64_epi16(around(around(around(totals))));
+    let exchange = _mm_set_epi64x(0x0e0f_0c0d_0a0b_0809, 0x0607_0405_0203_0001);
+    let words = _mm_shuffle_epi8(words, exchange);
+    let (one, two) = (
+        _mm_cvtsi128_si64(words) as u64,
+        _mm_cvtsi128_si64(_mm_unpackhi_epi64(words, words)) as u64,
     );
-    let total = _mm512_add_epi32(halves, _mm512_shuffle_epi32::<0xb1>(halves));
-    // Twice end-around carry: the second time there is at most one.
-    let words = _mm512_set1_epi32(0xffff);
-    let once = _mm512_add_epi32(_mm512_and_si512(total, words), _mm512_srli_epi32::<16>(total));
-    let twice = _mm512_add_epi32(_mm512_and_si512(once, words), _mm512_srli_epi32::<16>(once));
-    let totals = _mm512_cvtepi64_epi32(twice);
-    let totals = [
-        _mm256_extract_epi64::<0>(totals),
-        _mm256_extract_epi64::<1>(totals),
-        _mm256_extract_epi64::<2>(totals),
-        _mm256_extract_epi64::<3>(totals),
-    ];
-    [of(totals[0]), of(totals[1]), of(totals[2]), of(totals[3])]
+    let word = |of: u64, i: u32| (of >> (16 * i)) as u16;
+    [
+        word(one, 0),
+        word(one, 1),
+        word(one, 2),
+        word(one, 3),
+        word(two, 0),
+        word(two, 1),
+        word(two, 2),
+        word(two, 3),
+    ]
 }
 
-/// Both sums from the low halves of two 32-bit words.
-#[inline]
-fn of(totals: i64) -> Sums {
-    Sums { before: (totals as u16).swap_bytes(), after: ((totals >> 32) as u16).swap_bytes() }
-}
-
-/// Lane `i` of the result is the sum of the lanes of `parts[i]`.
+/// Neighbours added: one of `a`, one of `b`, and so on.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn sum_each(parts: [Lanes; 4]) -> Lanes {
-    let [a, b, c, d] = parts;
-    let ab = _mm512_add_epi32(evens(a, b), odds(a, b));
-    let cd = _mm512_add_epi32(evens(c, d), odds(c, d));
-    _mm512_add_epi32(evens(ab, cd), odds(ab, cd))
+fn pairs(a: Lanes, b: Lanes) -> Lanes {
+    _mm512_add_epi64(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b))
+}
+
+/// The lowest 16 bits, and what is above them added.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn around(totals: Lanes) -> Lanes {
+    let low = _mm512_and_si512(totals, _mm512_set1_epi64(0xffff));
+    _mm512_add_epi64(low, _mm512_srli_epi64::<16>(totals))
 }
