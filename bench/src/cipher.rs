@@ -37,7 +37,7 @@ const BOUND: &str = "AES and CLMUL units alone";
 
 /// Rows `cipher/seal/N`, `cipher/open/N/batch` and so on for the kernel in use, with ratios to the main
 /// peer; `cipher/WHO/…` for other kernels, distances and peers; `cipher/bound/N` and
-/// `cipher/of-bound/…`; `cipher/context`. Nanoseconds per packet.
+/// `cipher/of-bound/…`; `cipher/context`; `cipher/sums/…`. Nanoseconds per packet.
 ///
 /// # Errors
 /// The child process that measures without wide instructions gave no figures.
@@ -49,6 +49,7 @@ pub fn run() -> BenchResult<Vec<Row>> {
         let shapes = Pass::BOTH.into_iter().flat_map(|pass| SIZES.map(|size| (pass, size)));
         let mut rows: Vec<Row> = shapes.flat_map(|(pass, size)| group(pass, size)).collect();
         rows.extend(contexts());
+        rows.extend(sums());
         rows
     });
     rows.extend(masked::rows()?);
@@ -158,6 +159,18 @@ fn contexts() -> Vec<Row> {
         }
     });
     rows.collect()
+}
+
+/// Row `cipher/sums/1448/batch`: what the checksums folded in cost; the peer is the same without them.
+fn sums() -> Option<Row> {
+    eprintln!("  cipher/sums");
+    let shape = Shape { pass: Pass::Seal, form: Form::Batch, size: 1448 };
+    let mut with = Ours::new(kernel_name(), shape, Distance::Wire)?;
+    let mut without = Ours::new(kernel_name(), shape, Distance::Wire)?;
+    let mut subjects = vec![with.seal(), without.unsummed()?];
+    let times = interleaved(&mut subjects);
+    let name = "cipher/sums/1448/batch".to_owned();
+    Some(Row::less_is_better(name, times[0], UNIT, "the same without sums", times[1]))
 }
 
 fn expansion(kernel: &str) -> Option<Subject<'static>> {

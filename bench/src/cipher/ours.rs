@@ -70,7 +70,8 @@ impl Ours {
         })
     }
 
-    fn seal(&mut self) -> Subject<'_> {
+    /// Seals over and over.
+    pub(super) fn seal(&mut self) -> Subject<'_> {
         let Self { shape, at, contexts, frames } = self;
         let mut jobs = Vec::with_capacity(shape.frames());
         for (index, frame) in frames.iter_mut().take(shape.frames()).enumerate() {
@@ -97,6 +98,29 @@ impl Ours {
                 }
             }),
         }
+    }
+
+    /// A batch sealed without sums, over and over; `None` where there is no such kernel.
+    pub(super) fn unsummed(&mut self) -> Option<Subject<'_>> {
+        let Self { shape, at, contexts, frames } = self;
+        let jobs = frames.iter_mut().take(shape.frames()).enumerate().map(|(index, frame)| {
+            let context = &contexts[index % contexts.len()];
+            SealJob { context, associated: associated(index), frame, at: *at }
+        });
+        let mut jobs = jobs.collect::<Vec<_>>();
+        let mut batches = Vec::new();
+        while jobs.len() >= BATCH {
+            batches.push(measure::Unsummed::new(jobs.drain(..BATCH).collect())?);
+        }
+        let mut sealed = vec![Sealed::default(); BATCH];
+        let mut next = 0;
+        Some(Box::new(move |n| {
+            for _ in 0..n.div_ceil(BATCH as u64) {
+                batches[next].seal(&mut sealed);
+                black_box(&mut sealed);
+                next = (next + 1) % batches.len();
+            }
+        }))
     }
 
     fn open(&mut self) -> Probe<'_> {

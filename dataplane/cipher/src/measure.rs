@@ -3,11 +3,13 @@
 //!
 //! Owns: names and dispatch. Only with feature `measure`.
 
+use std::marker::PhantomData;
+
 use crate::kernel::{self, Kernel};
 use crate::keys::{KeyContext, TrafficKeys};
 #[cfg(target_arch = "x86_64")]
 use crate::low;
-use crate::segment::Tag;
+use crate::segment::{SealJob, Sealed, Tag};
 
 /// The kernels that this CPU runs, the fastest first.
 #[must_use]
@@ -28,6 +30,31 @@ pub fn context(kernel: &str, keys: &TrafficKeys) -> Option<KeyContext> {
 pub fn expander(kernel: &str) -> Option<impl Fn(&TrafficKeys) -> KeyContext + use<>> {
     let kernel = Kernel::named(kernel).ok()?;
     Some(move |keys: &TrafficKeys| KeyContext::for_kernel(kernel, keys))
+}
+
+/// A batch of one kernel's jobs that are sealed without sums, to see what the sums cost. Only the kernel on 512
+/// bits can leave them out.
+pub struct Unsummed<'a>(#[cfg(target_arch = "x86_64")] Vec<low::Unsummed<'a>>, PhantomData<&'a ()>);
+
+impl<'a> Unsummed<'a> {
+    /// Takes the jobs; `None` if a context is the model's.
+    #[must_use]
+    pub fn new(jobs: Vec<SealJob<'a>>) -> Option<Self> {
+        #[cfg(target_arch = "x86_64")]
+        let batch = jobs
+            .iter()
+            .all(|job| job.context.kernel() != Kernel::Portable)
+            .then(|| Self(jobs.into_iter().map(low::Unsummed).collect(), PhantomData));
+        #[cfg(not(target_arch = "x86_64"))]
+        let batch = None;
+        batch
+    }
+
+    /// Seals them all; only the tags count.
+    pub fn seal(&mut self, sealed: &mut [Sealed]) {
+        #[cfg(target_arch = "x86_64")]
+        low::seal_batch_unsummed(&mut self.0, sealed);
+    }
 }
 
 /// Does the arithmetic of `segments` payloads of `len` octets on independent registers and nothing

@@ -114,10 +114,12 @@ impl<'a, J: Job<'a>> Crypt<'a, J> {
             self.next = load_part(source, STEP);
         }
         let stored = store_step::<L, F>(&mut frame[self.dst + self.at..][..len], states);
-        let [one, two] = parts(if J::SEALS { stored } else { data });
-        self.sum.add(one);
-        if L > WIDE / 2 {
-            self.sum.add(two);
+        if J::SUMS {
+            let [one, two] = parts(if J::SEALS { stored } else { data });
+            self.sum.add(one);
+            if L > WIDE / 2 {
+                self.sum.add(two);
+            }
         }
         self.at += len;
     }

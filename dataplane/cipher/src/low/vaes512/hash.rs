@@ -97,12 +97,14 @@ impl<'a, J: Job<'a>> Hash<'a, J> {
         let source = &plaintext[self.src + self.at..self.src + self.len];
         let len = if F == FULL { STEP } else { source.len().min(L * LANES) };
         let [one, two] = parts(load_step::<L, F>(&source[..len]));
-        self.sum.add(one);
         let blocks = if F == FULL { 2 * PART } else { len.div_ceil(BLOCK) };
         let mut first = Part::new(self.ctx, one, blocks.min(PART));
         let second = Part::new(self.ctx, two, blocks.saturating_sub(PART));
-        if L > WIDE / 2 {
-            self.sum.add(two);
+        if J::SUMS {
+            self.sum.add(one);
+            if L > WIDE / 2 {
+                self.sum.add(two);
+            }
         }
         if self.at == 0 {
             first.lead(self.lead);
