@@ -27,8 +27,8 @@ use super::{RingSizes, SocketError};
 use crate::frame::{CHUNK_BYTES, Frame};
 use crate::io::IoCounters;
 
-/// A queue that was closed a moment ago can be busy for some milliseconds.
-const BIND_RETRIES: u32 = 50;
+/// A queue that was closed a moment ago can be busy for some milliseconds, on a loaded machine for seconds.
+const BIND_RETRIES: u32 = 150;
 const BIND_PAUSE: Duration = Duration::from_millis(20);
 
 /// The kernel's default budget: frames sent for one wake-up in copy mode.
