@@ -23,8 +23,9 @@ pub(super) const TABLE: usize = POWERS + SLACK;
 
 /// AES-256 schedule and powers of H; wiped on drop.
 ///
-/// Each round key stands there four times, so that a load fills a register of any width: the
-/// instructions that copy one block to all lanes take a unit that the rounds need, loads do not.
+/// For the kernel on 512 bits each round key stands there four times, so that a load fills a register: the
+/// instructions that copy one block to all lanes take a unit that the rounds need, loads do not. The other
+/// kernels use the first.
 /// The powers are octet-reversed and carry one factor x more, so that products come out aligned.
 #[derive(Zeroize, ZeroizeOnDrop)]
 #[repr(C, align(64))]
@@ -79,19 +80,19 @@ impl Context {
 
 #[target_feature(enable = "aes,pclmulqdq,ssse3,sse4.1")]
 fn expand(kernel: Available, key: &[u8; 32], hash: &[u8; 16]) -> Context {
-    let mut ctx = with_keys(kernel, key);
+    let mut ctx = with_keys::<1>(kernel, key);
     fill_powers(first_power(hash), &mut ctx.powers);
     ctx
 }
 
-/// The schedule; the powers of H are zeros.
+/// The schedule, in the first `COPIES` of the places of each key; the powers of H are zeros.
 #[inline]
 #[target_feature(enable = "aes,ssse3")]
-pub(super) fn with_keys(kernel: Available, key: &[u8; 32]) -> Context {
+pub(super) fn with_keys<const COPIES: usize>(kernel: Available, key: &[u8; 32]) -> Context {
     let zero = _mm_setzero_si128();
     let (halves, _) = key.as_chunks::<16>();
     let [even, odd] = [0, 1].map(|i| u128::from_le_bytes(halves[i]));
-    let round_keys = schedule(block(even), block(odd));
+    let round_keys = schedule::<COPIES>(block(even), block(odd));
     Context { round_keys, gap: [zero; 2], kernel, powers: [zero; TABLE] }
 }
 
@@ -102,19 +103,23 @@ pub(super) fn first_power(hash: &[u8; 16]) -> __m128i {
     times_x(block(u128::from_be_bytes(*hash)))
 }
 
-/// The round keys (FIPS 197, 5.2) from both halves of the key.
+/// The round keys (FIPS 197, 5.2) from both halves of the key, `COPIES` times each.
 #[inline]
 #[target_feature(enable = "aes,ssse3")]
-fn schedule(mut even: __m128i, mut odd: __m128i) -> [[__m128i; LANES]; ROUND_KEYS] {
-    let mut keys = [[even; LANES]; ROUND_KEYS];
+fn schedule<const COPIES: usize>(
+    mut even: __m128i,
+    mut odd: __m128i,
+) -> [[__m128i; LANES]; ROUND_KEYS] {
+    let mut keys = [[_mm_setzero_si128(); LANES]; ROUND_KEYS];
     let mut constant = 1;
     for i in (0..ROUND_KEYS - 1).step_by(2) {
-        (keys[i], keys[i + 1]) = ([even; LANES], [odd; LANES]);
+        keys[i][..COPIES].fill(even);
+        keys[i + 1][..COPIES].fill(odd);
         even = next_even(even, odd, constant);
         odd = next_odd(odd, even);
         constant <<= 1;
     }
-    keys[ROUND_KEYS - 1] = [even; LANES];
+    keys[ROUND_KEYS - 1][..COPIES].fill(even);
     keys
 }
 

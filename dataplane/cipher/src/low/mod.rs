@@ -241,9 +241,9 @@ pub(crate) fn open_batch(jobs: &mut [OpenJob<'_>], opened: &mut [Result<Sums, Ba
 
 /// As [`crate::seal`].
 pub(crate) fn seal(mut job: SealJob<'_>) -> Sealed {
-    let mut sealed = [Sealed::default()];
-    run(std::slice::from_mut(&mut job), &mut sealed);
-    sealed[0]
+    let mut sealed = Sealed::default();
+    run(std::slice::from_mut(&mut job), std::slice::from_mut(&mut sealed));
+    sealed
 }
 
 /// As [`crate::open`].

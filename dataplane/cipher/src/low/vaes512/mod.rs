@@ -21,7 +21,7 @@ use crate::segment::{BATCH, Sealed};
 /// Expands AES key and GHASH key.
 #[target_feature(enable = "aes,pclmulqdq,bmi2,vaes,vpclmulqdq,avx512f,avx512bw,avx512vl")]
 pub(super) fn expand(kernel: Available, key: &[u8; 32], hash: &[u8; 16]) -> Context {
-    let mut ctx = with_keys(kernel, key);
+    let mut ctx = with_keys::<4>(kernel, key);
     ghash::fill_powers(first_power(hash), &mut ctx.powers);
     ctx
 }
@@ -49,10 +49,12 @@ pub(super) fn run<'a, J: Job<'a>>(jobs: &mut [J], out: &mut [Sealed]) {
             _ => short::run::<J, 4, 4>(jobs, out, order),
         }
     }
-    if let [index] = longs {
-        let index = usize::from(*index);
-        out[index] = stream::run_one(&mut jobs[index]);
-    } else {
-        stream::run::<J, BATCH>(jobs, out, longs);
+    match longs {
+        [] => {}
+        [index] => {
+            let index = usize::from(*index);
+            out[index] = stream::run_one(&mut jobs[index]);
+        }
+        _ => stream::run::<J, BATCH>(jobs, out, longs),
     }
 }

@@ -8,7 +8,7 @@ use core::arch::x86_64::*;
 use super::aes::{self, Counter};
 use super::ghash::{Products, hashes};
 use super::lanes::{LANES, Lanes, load, load_part, store, store_part};
-use super::sums::{self, Running};
+use super::sums;
 use crate::low::Job;
 use crate::low::block::{block, read_tag, write_tag};
 use crate::low::context::Context;
@@ -73,13 +73,17 @@ pub(super) fn run<'a, J: Job<'a>, const N: usize, const L: usize>(
         let after = crypt(jobs, &group, &before, received);
         (tags(jobs, &group, &after), after)
     };
-    let none = Running::zero();
-    let read = each!(N, i => none.with(before[i]));
-    let written = each!(N, i => none.with(after[i]));
-    let mut running = [none; 8];
-    running[..N].copy_from_slice(&read);
-    running[4..4 + N].copy_from_slice(&written);
-    let sums = sums::finish(running);
+    let read = each!(N, i => sums::parts(before[i]));
+    let written = each!(N, i => sums::parts(after[i]));
+    if N == 1 {
+        let [before, after] = sums::finish_two(read[0], written[0]);
+        out[group[0].job] = Sealed { tag: write_tag(tags[0]), sums: Sums { before, after } };
+        return;
+    }
+    let mut parts = [_mm512_setzero_si512(); 8];
+    parts[..N].copy_from_slice(&read);
+    parts[4..4 + N].copy_from_slice(&written);
+    let sums = sums::finish(parts);
     for i in 0..N {
         let sums = Sums { before: sums[i], after: sums[i + 4] };
         out[group[i].job] = Sealed { tag: write_tag(tags[i]), sums };

@@ -40,7 +40,16 @@ fn outcomes<'a, J: Job<'a>>(found: [&Found; 4]) -> [Sealed; 4] {
     let (before, after) = if J::SEALS { (plain, cipher) } else { (cipher, plain) };
     let [e, f, g, h] = before;
     let [i, j, k, l] = after;
-    let sums = sums::finish([e, f, g, h, i, j, k, l]);
+    let sums = sums::finish([
+        e.parts(),
+        f.parts(),
+        g.parts(),
+        h.parts(),
+        i.parts(),
+        j.parts(),
+        k.parts(),
+        l.parts(),
+    ]);
     let mut sealed = [Sealed::default(); 4];
     for (i, sealed) in sealed.iter_mut().enumerate() {
         sealed.tag = write_tag(found[i].tag);
@@ -67,9 +76,9 @@ pub(super) fn run_one<'a, J: Job<'a>>(job: &mut J) -> Sealed {
         hash.rest(job.bytes());
         tag = Tagger::new(hash.ctx, hash.value).all();
     }
-    let found = Found { tag, plain: hash.sum, cipher: crypt.sum };
-    let [sealed, ..] = outcomes::<J>([&found; 4]);
-    sealed
+    let (before, after) = if J::SEALS { (hash.sum, crypt.sum) } else { (crypt.sum, hash.sum) };
+    let [before, after] = sums::finish_two(before.parts(), after.parts());
+    Sealed { tag: write_tag(tag), sums: Sums { before, after } }
 }
 
 /// The same with at most `N` segments; `N` is a multiple of four.

@@ -42,14 +42,6 @@ impl Running {
         self.about = _mm512_add_epi64(self.about, _mm512_srli_epi64::<48>(quarter));
     }
 
-    /// The sum with these added.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw")]
-    pub(super) fn with<const L: usize>(mut self, octets: [Lanes; L]) -> Self {
-        self.add(octets);
-        self
-    }
-
     /// Eight parts of the sum, each below 2^34.
     ///
     /// In units of 2^48, each addition of four registers leaves `about` at most 4 above and, for the bits
@@ -58,7 +50,7 @@ impl Running {
     /// or less is 2^16 such units.
     #[inline]
     #[target_feature(enable = "avx512f")]
-    fn parts(self) -> Lanes {
+    pub(super) fn parts(self) -> Lanes {
         let (half, low) = (_mm512_set1_epi64(1 << 15), _mm512_set1_epi64(0xffff_ffff));
         let about = _mm512_add_epi64(_mm512_slli_epi64::<2>(self.about), half);
         let known = _mm512_srli_epi64::<48>(self.whole);
@@ -69,15 +61,25 @@ impl Running {
     }
 }
 
-/// Eight sums at once, in 16 bits, with their octets exchanged back.
+/// Eight parts of the sum of at most 256 octets, each below 2^34.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw")]
+pub(super) fn parts<const L: usize>(octets: [Lanes; L]) -> Lanes {
+    if L == 1 {
+        let low = _mm512_and_si512(octets[0], _mm512_set1_epi64(0xffff_ffff));
+        return _mm512_add_epi64(low, _mm512_srli_epi64::<32>(octets[0]));
+    }
+    let mut running = Running::zero();
+    running.add(octets);
+    running.parts()
+}
+
+/// Eight sums at once from their parts, in 16 bits, with their octets exchanged back.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-pub(super) fn finish(running: [Running; 8]) -> [u16; 8] {
-    let [a, b, c, d, e, f, g, h] = running;
-    let ab = pairs(a.parts(), b.parts());
-    let cd = pairs(c.parts(), d.parts());
-    let ef = pairs(e.parts(), f.parts());
-    let gh = pairs(g.parts(), h.parts());
+pub(super) fn finish(parts: [Lanes; 8]) -> [u16; 8] {
+    let [a, b, c, d, e, f, g, h] = parts;
+    let (ab, cd, ef, gh) = (pairs(a, b), pairs(c, d), pairs(e, f), pairs(g, h));
     let low = _mm512_add_epi64(evens(ab, cd), odds(ab, cd));
     let high = _mm512_add_epi64(evens(ef, gh), odds(ef, gh));
     let totals = _mm512_add_epi64(evens(low, high), odds(low, high));
@@ -100,6 +102,24 @@ pub(super) fn finish(running: [Running; 8]) -> [u16; 8] {
         word(two, 2),
         word(two, 3),
     ]
+}
+
+/// Two sums from their parts.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+pub(super) fn finish_two(one: Lanes, other: Lanes) -> [u16; 2] {
+    let both = pairs(one, other);
+    let halves =
+        _mm256_add_epi64(_mm512_castsi512_si256(both), _mm512_extracti64x4_epi64::<1>(both));
+    let totals =
+        _mm_add_epi64(_mm256_castsi256_si128(halves), _mm256_extracti128_si256::<1>(halves));
+    let totals = [_mm_cvtsi128_si64(totals), _mm_cvtsi128_si64(_mm_unpackhi_epi64(totals, totals))];
+    totals.map(|total| {
+        let total = total as u64;
+        let once = (total & 0xffff) + (total >> 16 & 0xffff) + (total >> 32);
+        let twice = (once & 0xffff) + (once >> 16);
+        (((twice & 0xffff) + (twice >> 16)) as u16).swap_bytes()
+    })
 }
 
 /// Neighbours added: one of `a`, one of `b`, and so on.
