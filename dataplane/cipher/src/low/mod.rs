@@ -104,33 +104,40 @@ trait Job<'a> {
     fn tag(&self) -> &Tag;
 }
 
+/// The part of [`Job`] in which all kinds are alike: `$job` is the job as its caller made it.
+macro_rules! accessors {
+    ($this:ident => $job:expr) => {
+        #[inline]
+        fn context(&$this) -> &'a Context {
+            $job.context.low()
+        }
+
+        #[inline]
+        fn associated(&$this) -> &Associated {
+            &$job.associated
+        }
+
+        #[inline]
+        fn at(&$this) -> Payload {
+            $job.at
+        }
+
+        #[inline]
+        fn frame(&mut $this) -> &mut [u8] {
+            $job.frame
+        }
+
+        #[inline]
+        fn bytes(&$this) -> &[u8] {
+            $job.frame
+        }
+    };
+}
+
 impl<'a> Job<'a> for SealJob<'a> {
     const SEALS: bool = true;
 
-    #[inline]
-    fn context(&self) -> &'a Context {
-        self.context.low()
-    }
-
-    #[inline]
-    fn associated(&self) -> &Associated {
-        &self.associated
-    }
-
-    #[inline]
-    fn at(&self) -> Payload {
-        self.at
-    }
-
-    #[inline]
-    fn frame(&mut self) -> &mut [u8] {
-        self.frame
-    }
-
-    #[inline]
-    fn bytes(&self) -> &[u8] {
-        self.frame
-    }
+    accessors!(self => self);
 
     #[inline]
     fn tag(&self) -> &Tag {
@@ -141,30 +148,7 @@ impl<'a> Job<'a> for SealJob<'a> {
 impl<'a> Job<'a> for OpenJob<'a> {
     const SEALS: bool = false;
 
-    #[inline]
-    fn context(&self) -> &'a Context {
-        self.context.low()
-    }
-
-    #[inline]
-    fn associated(&self) -> &Associated {
-        &self.associated
-    }
-
-    #[inline]
-    fn at(&self) -> Payload {
-        self.at
-    }
-
-    #[inline]
-    fn frame(&mut self) -> &mut [u8] {
-        self.frame
-    }
-
-    #[inline]
-    fn bytes(&self) -> &[u8] {
-        self.frame
-    }
+    accessors!(self => self);
 
     #[inline]
     fn tag(&self) -> &Tag {
@@ -181,30 +165,7 @@ impl<'a> Job<'a> for Unsummed<'a> {
     const SEALS: bool = true;
     const SUMS: bool = false;
 
-    #[inline]
-    fn context(&self) -> &'a Context {
-        self.0.context.low()
-    }
-
-    #[inline]
-    fn associated(&self) -> &Associated {
-        &self.0.associated
-    }
-
-    #[inline]
-    fn at(&self) -> Payload {
-        self.0.at
-    }
-
-    #[inline]
-    fn frame(&mut self) -> &mut [u8] {
-        self.0.frame
-    }
-
-    #[inline]
-    fn bytes(&self) -> &[u8] {
-        self.0.frame
-    }
+    accessors!(self => self.0);
 
     #[inline]
     fn tag(&self) -> &Tag {
