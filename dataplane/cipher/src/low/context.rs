@@ -12,13 +12,13 @@ use super::{Available, vaes512};
 
 /// Round keys of AES-256.
 pub(super) const ROUND_KEYS: usize = 15;
-/// Powers of H that a context holds: 16 blocks of a step and the block before them.
-pub(super) const POWERS: usize = 17;
-/// Zero blocks behind the powers, so that 16 can be loaded behind each power.
-const SLACK: usize = 16;
+/// Powers of H that a context holds: 32 blocks of the widest step and the block before them.
+pub(super) const POWERS: usize = 33;
+/// Zero blocks behind the powers: what a load of whole registers reaches beyond the last.
+const SLACK: usize = 8;
 /// Copies of each round key.
 pub(super) const LANES: usize = 4;
-/// Blocks of the table: H^17 … H^1 and the slack.
+/// Blocks of the table: H^33 … H^1 and the slack.
 pub(super) const TABLE: usize = POWERS + SLACK;
 
 /// AES-256 schedule and powers of H; wiped on drop.
@@ -31,14 +31,14 @@ pub(super) const TABLE: usize = POWERS + SLACK;
 #[repr(C, align(64))]
 pub(crate) struct Context {
     pub(super) round_keys: [[__m128i; LANES]; ROUND_KEYS],
-    /// With the kernel's name three blocks, so that H^16 begins a cache line: full parts load from there.
+    /// With the kernel's name three blocks, so that H^32 begins a cache line: full steps load from there.
     gap: [__m128i; 2],
     #[zeroize(skip)]
     kernel: Available,
     pub(super) powers: [__m128i; TABLE],
 }
 
-const _: () = assert!(size_of::<Context>() == 24 * 64, "in cache lines");
+const _: () = assert!(size_of::<Context>() == 26 * 64, "in cache lines");
 
 impl Context {
     /// Expands AES key and GHASH key for a kernel that the CPU was asked for.
@@ -59,16 +59,18 @@ impl Context {
         self.round_keys[i][0]
     }
 
-    /// The power that comes before `blocks` blocks, at most 16, and those from there on.
+    /// The power of the block that comes before `blocks` blocks, at most 32, and theirs, in `L` registers.
     ///
     /// # Panics
-    /// If there are more.
+    /// If so many registers reach beyond the table: they do not where all but the last few blocks are there.
     #[inline(always)]
-    pub(super) fn powers_from(&self, blocks: usize) -> (&__m128i, &[__m128i; 16]) {
-        let before = POWERS - 1 - blocks;
-        let from: &[__m128i; 17] =
-            self.powers[before..].first_chunk().expect("invariant: the slack is long enough");
-        (&from[0], from.last_chunk().expect("16 of 17"))
+    pub(super) fn powers_from<const L: usize>(
+        &self,
+        blocks: usize,
+    ) -> (&__m128i, &[[__m128i; LANES]; L]) {
+        let from = &self.powers[POWERS - 1 - blocks..];
+        let (before, powers) = from.split_first().expect("invariant: slack behind the powers");
+        (before, powers.as_chunks().0.first_chunk().expect("invariant: slack behind the powers"))
     }
 
     /// Who may seal and open with this context.
@@ -152,8 +154,8 @@ fn prefix_sums(key: __m128i) -> __m128i {
     _mm_xor_si128(pairs, _mm_slli_si128::<8>(pairs))
 }
 
-/// Fills the table from [`first_power`]: H^17 first. The powers double four times, so that the longest
-/// chain is five products.
+/// Fills the table from [`first_power`] as far as the narrow kernels use it: H^17 … H^1. The powers double four
+/// times, so that the longest chain is five products.
 #[inline]
 #[target_feature(enable = "pclmulqdq,ssse3,sse4.1")]
 fn fill_powers(one: __m128i, table: &mut [__m128i; TABLE]) {
@@ -164,5 +166,5 @@ fn fill_powers(one: __m128i, table: &mut [__m128i; TABLE]) {
             table[POWERS - have - i] = multiply(top, table[POWERS - i]);
         }
     }
-    table[0] = multiply(table[1], one);
+    table[POWERS - 17] = multiply(table[POWERS - 16], one);
 }

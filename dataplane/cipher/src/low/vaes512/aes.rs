@@ -14,11 +14,13 @@ const BLOCKS: i32 = 4;
 
 /// The rounds between the first key addition and the last round.
 pub(super) const INNER: core::ops::Range<usize> = 1..ROUND_KEYS - 1;
+/// The last round.
+pub(super) const LAST: usize = ROUND_KEYS - 1;
 
 /// Round key `i` in every lane.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn key(ctx: &Context, i: usize) -> Lanes {
+pub(super) fn key(ctx: &Context, i: usize) -> Lanes {
     load_lanes(&ctx.round_keys[i])
 }
 
@@ -111,18 +113,32 @@ impl Counter {
         Self { base, count }
     }
 
-    /// The states after the first key addition, for `L` registers that begin `octets` into the
-    /// keystream; those behind are the first.
+    /// The counters of the register that begins `octets` into the keystream.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn count(&self, octets: usize) -> Lanes {
+        _mm512_add_epi32(self.count, _mm512_set1_epi32((octets / 16) as i32))
+    }
+
+    /// The state of these counters after the first key addition; then they are those of the next register.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw")]
+    pub(super) fn state(&self, count: &mut Lanes) -> Lanes {
+        // The last word of each lane to network order, the other three cleared.
+        let order = _mm512_broadcast_i32x4(_mm_set_epi32(0x0c0d_0e0f, -1, -1, -1));
+        let state = _mm512_xor_si512(self.base, _mm512_shuffle_epi8(*count, order));
+        *count = _mm512_add_epi32(*count, _mm512_set1_epi32(BLOCKS));
+        state
+    }
+
+    /// The states of `L` registers that begin `octets` into the keystream.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
     pub(super) fn states<const L: usize>(&self, octets: usize) -> Data {
-        // The last word of each lane to network order, the other three cleared.
-        let order = _mm512_broadcast_i32x4(_mm_set_epi32(0x0c0d_0e0f, -1, -1, -1));
-        let mut count = _mm512_add_epi32(self.count, _mm512_set1_epi32((octets / 16) as i32));
+        let mut count = self.count(octets);
         let mut states = [self.base; WIDE];
         for state in states.iter_mut().take(L) {
-            *state = _mm512_xor_si512(*state, _mm512_shuffle_epi8(count, order));
-            count = _mm512_add_epi32(count, _mm512_set1_epi32(BLOCKS));
+            *state = self.state(&mut count);
         }
         states
     }
@@ -164,11 +180,18 @@ pub(super) fn rounds_each<const N: usize, const L: usize>(
     }
 }
 
+/// One of the [`INNER`] rounds of one state.
+#[inline]
+#[target_feature(enable = "aes,vaes,avx512f")]
+pub(super) fn round_one(key: Lanes, state: Lanes) -> Lanes {
+    hold(_mm512_aesenc_epi128(state, key))
+}
+
 /// The last round, with the payload folded in: keystream XOR `data`.
 #[inline]
 #[target_feature(enable = "aes,vaes,avx512f")]
-pub(super) fn last(ctx: &Context, state: Lanes, data: Lanes) -> Lanes {
-    _mm512_aesenclast_epi128(state, _mm512_xor_si512(key(ctx, ROUND_KEYS - 1), data))
+pub(super) fn last(key: Lanes, state: Lanes, data: Lanes) -> Lanes {
+    _mm512_aesenclast_epi128(state, _mm512_xor_si512(key, data))
 }
 
 const _: () = assert!(LANES == 16 * BLOCKS as usize, "a lane is a block");

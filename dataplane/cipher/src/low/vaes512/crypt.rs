@@ -6,8 +6,8 @@ use core::arch::x86_64::*;
 use core::marker::PhantomData;
 
 use super::aes::{self, Counter};
-use super::lanes::{LANES, Lanes, load_part};
-use super::step::{Data, FULL, Fill, LAST, STEP, WIDE, by_registers, load_step, parts, store_step};
+use super::lanes::{LANES, Lanes, hold, load, load_part, store};
+use super::step::{Data, Fill, LAST, STEP, WIDE, by_registers, load_step, parts, store_step};
 use super::sums::Running;
 use crate::low::Job;
 use crate::low::context::Context;
@@ -70,29 +70,83 @@ impl<'a, J: Job<'a>> Crypt<'a, J> {
     /// All that is left, without anything beside it.
     #[target_feature(enable = "aes,bmi2,vaes,avx512f,avx512bw")]
     pub(super) fn rest(&mut self, frame: &mut [u8]) {
-        while self.left() >= STEP {
-            self.step::<WIDE, FULL>(frame);
+        let mut begun = self.first();
+        while self.left() > STEP {
+            for round in aes::INNER.skip(1) {
+                aes::round::<WIDE>(self.ctx, &mut begun.states, round);
+            }
+            self.turn::<2>(frame, &mut begun);
         }
         if self.left() > 0 {
-            by_registers!(self.left(), L => self.step::<L, LAST>(frame));
+            by_registers!(self.left(), L => {
+                for round in aes::INNER.skip(1) {
+                    aes::round::<L>(self.ctx, &mut begun.states, round);
+                }
+                self.finish::<L, LAST, 2>(frame, begun.states);
+            });
         }
     }
 
+    /// The next step after its first round.
+    #[inline]
+    #[target_feature(enable = "aes,vaes,avx512f,avx512bw")]
+    pub(super) fn first(&self) -> Begun {
+        let mut count = self.counter.count(self.at);
+        let key = aes::key(self.ctx, 1);
+        let mut states = [count; WIDE];
+        for state in &mut states {
+            *state = aes::round_one(key, self.counter.state(&mut count));
+        }
+        Begun { states, count }
+    }
+
+    /// Ends a full step that is not the last and does the first round of the next, register by register: done one
+    /// after the other, what is not a round of AES would come in a heap and the units for those stand idle.
     #[inline]
     #[target_feature(enable = "aes,bmi2,vaes,avx512f,avx512bw")]
-    fn step<const L: usize, const F: Fill>(&mut self, frame: &mut [u8]) {
-        let mut states = self.states::<L>();
-        for round in aes::INNER {
-            aes::round::<L>(self.ctx, &mut states, round);
+    pub(super) fn turn<const SITE: u8>(&mut self, frame: &mut [u8], begun: &mut Begun) {
+        let keys = [aes::key(self.ctx, 1), aes::key(self.ctx, aes::LAST)];
+        let half = [
+            self.turn_one::<0, SITE>(frame, begun, keys),
+            self.turn_one::<1, SITE>(frame, begun, keys),
+            self.turn_one::<2, SITE>(frame, begun, keys),
+            self.turn_one::<3, SITE>(frame, begun, keys),
+        ];
+        if J::SUMS {
+            self.sum.add(half);
         }
-        self.finish::<L, F, 2>(frame, states);
+        let half = [
+            self.turn_one::<4, SITE>(frame, begun, keys),
+            self.turn_one::<5, SITE>(frame, begun, keys),
+            self.turn_one::<6, SITE>(frame, begun, keys),
+            self.turn_one::<7, SITE>(frame, begun, keys),
+        ];
+        if J::SUMS {
+            self.sum.add(half);
+        }
+        self.at += STEP;
     }
 
-    /// The states of the next step after the first key addition.
+    /// Register `I` of [`Crypt::turn`]; gives what is to be added to the sum.
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw")]
-    pub(super) fn states<const L: usize>(&self) -> Data {
-        self.counter.states::<L>(self.at)
+    #[target_feature(enable = "aes,bmi2,vaes,avx512f,avx512bw")]
+    fn turn_one<const I: usize, const SITE: u8>(
+        &mut self,
+        frame: &mut [u8],
+        begun: &mut Begun,
+        [first, last]: [Lanes; 2],
+    ) -> Lanes {
+        let (src, dst, end) = (self.src + self.at, self.dst + self.at, self.src + self.len);
+        let data = self.next;
+        self.next = if I < WIDE - 1 {
+            load(&frame[src..src + STEP], (I + 1) * LANES)
+        } else {
+            load_part(&frame[src..end], STEP)
+        };
+        let ciphered = hold(aes::last(last, begun.states[I], data));
+        store(&mut frame[dst..dst + STEP], I * LANES, ciphered);
+        begun.states[I] = aes::round_one(first, self.counter.state(&mut begun.count));
+        if J::SEALS { ciphered } else { data }
     }
 
     /// Ends a step: the last round, the move and the sum. Each `SITE` has a body of its own.
@@ -104,11 +158,12 @@ impl<'a, J: Job<'a>> Crypt<'a, J> {
         mut states: Data,
     ) {
         let source = &frame[self.src + self.at..self.src + self.len];
-        let len = if F == FULL { STEP } else { source.len().min(L * LANES) };
+        let len = source.len().min(L * LANES);
         let mut data = load_step::<L, F>(&source[..len]);
         data[0] = self.next;
+        let key = aes::key(self.ctx, aes::LAST);
         for i in 0..L {
-            states[i] = aes::last(self.ctx, states[i], data[i]);
+            states[i] = aes::last(key, states[i], data[i]);
         }
         if F != LAST {
             self.next = load_part(source, STEP);
@@ -123,4 +178,11 @@ impl<'a, J: Job<'a>> Crypt<'a, J> {
         }
         self.at += len;
     }
+}
+
+/// A step after its first round.
+pub(super) struct Begun {
+    pub(super) states: Data,
+    /// The counters behind it.
+    count: Lanes,
 }

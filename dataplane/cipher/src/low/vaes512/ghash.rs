@@ -1,13 +1,13 @@
-//! GHASH over up to 16 blocks with one reduction.
+//! GHASH over up to 32 blocks with one reduction.
 //!
 //! Owns: the arithmetic in GF(2^128) on four lanes, and the running value. Blocks are kept
 //! octet-reversed.
 
 use core::arch::x86_64::*;
 
-use super::lanes::{Lanes, evens, hold, join, load_blocks, odds, split, swap};
+use super::lanes::{Lanes, evens, hold, join, load_lanes, odds, split, swap};
 use crate::low::block::{POLYNOMIAL, multiply};
-use crate::low::context::{Context, TABLE};
+use crate::low::context::{Context, POWERS, TABLE};
 
 /// An unreduced sum of products.
 #[derive(Clone, Copy)]
@@ -53,10 +53,10 @@ impl Products {
     /// begins with the first block's.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,vpclmulqdq")]
-    pub(super) fn of_data<const L: usize>(data: [Lanes; L], powers: &[__m128i; 16]) -> Self {
-        let mut sum = Self::of(swap(data[0]), load_blocks(powers, 0));
-        for (i, data) in data.into_iter().enumerate().skip(1) {
-            sum.add(swap(data), load_blocks(powers, 4 * i));
+    pub(super) fn of_data<const L: usize>(data: [Lanes; L], powers: &[[__m128i; 4]; L]) -> Self {
+        let mut sum = Self::of(swap(data[0]), load_lanes(&powers[0]));
+        for (data, powers) in data.into_iter().zip(powers).skip(1) {
+            sum.add(swap(data), load_lanes(powers));
         }
         sum
     }
@@ -81,22 +81,29 @@ fn fold_in(upper: Lanes, lower: Lanes) -> Lanes {
     )
 }
 
-/// Fills the table of powers of H from the first, H^17 in front; four products at once.
+/// Fills the table of powers of H from the first, H^33 in front; four products at once.
 #[inline]
 #[target_feature(enable = "avx512f,pclmulqdq,vpclmulqdq")]
 pub(super) fn fill_powers(one: __m128i, table: &mut [__m128i; TABLE]) {
     let two = multiply(one, one);
     let (three, four) = (multiply(two, one), multiply(two, two));
-    let lowest = join([four, three, two, one]);
+    let first = join([four, three, two, one]);
     let four = _mm512_broadcast_i32x4(four);
-    let low = Products::of(lowest, four).reduce();
-    let eight = _mm512_shuffle_i32x4::<0>(low, low);
-    let high = Products::of(lowest, eight).reduce();
-    let highest = Products::of(low, eight).reduce();
-    table[0] = multiply(_mm512_castsi512_si128(highest), one);
-    for (i, lanes) in [highest, high, low, lowest].into_iter().enumerate() {
-        table[1 + 4 * i..][..4].copy_from_slice(&split(lanes));
+    let second = Products::of(first, four).reduce();
+    let eight = _mm512_shuffle_i32x4::<0>(second, second);
+    let (third, fourth) =
+        (Products::of(first, eight).reduce(), Products::of(second, eight).reduce());
+    let sixteen = _mm512_shuffle_i32x4::<0>(fourth, fourth);
+    let lower = [fourth, third, second, first];
+    let mut fours = table[1..].as_chunks_mut::<4>().0.iter_mut();
+    for (lanes, four) in lower.into_iter().zip(fours.by_ref()) {
+        let lanes = Products::of(lanes, sixteen).reduce();
+        *four = split(lanes);
     }
+    for (lanes, four) in lower.into_iter().zip(fours) {
+        *four = split(lanes);
+    }
+    table[0] = multiply(table[1], one);
 }
 
 /// The hashes of at most four segments, octet-reversed: their blocks `A` times the powers, with the products
@@ -161,34 +168,47 @@ fn fold(lanes: Lanes) -> __m128i {
     _mm_xor_si128(_mm256_castsi256_si128(halves), _mm256_extracti128_si256::<1>(halves))
 }
 
-/// A part of a hash, up to 16 blocks, in pieces that fit between the rounds of a keystream: lanes 1, 2, 3 and 0,
-/// then [`Part::reduce_low`] and [`Part::reduce_middle`].
-pub(super) struct Part<'a> {
+/// A part of a hash, up to 32 blocks in `L` registers, in pieces that fit between the rounds of a keystream:
+/// the registers but the first, [`Part::follow`], the first, [`Part::reduce_low`] and [`Part::reduce_middle`].
+pub(super) struct Part<'a, const L: usize> {
     products: Products,
-    /// Products of a lane that wait for the next one's.
+    /// Products of a register that wait for the next one's.
     low: Lanes,
     high: Lanes,
-    data: [Lanes; 4],
-    /// Of the first block and those behind; lanes without blocks are zeros, whatever they are multiplied
-    /// by.
-    powers: &'a [__m128i; 16],
+    /// Of each register's blocks.
+    powers: [&'a [__m128i; 4]; L],
+    /// Of the block before.
     before: &'a __m128i,
-    blocks: usize,
 }
 
-impl<'a> Part<'a> {
-    /// Of `blocks` blocks, at most 16, as they lie in memory with zeros behind.
+impl<'a, const L: usize> Part<'a, L> {
+    /// Of `blocks` blocks that end in the last register.
     #[inline]
     #[target_feature(enable = "avx512f")]
-    pub(super) fn new(ctx: &'a Context, data: [Lanes; 4], blocks: usize) -> Self {
-        let zero = _mm512_setzero_si512();
-        let (before, powers) = ctx.powers_from(blocks);
-        Self { products: Products::zero(), low: zero, high: zero, data, powers, before, blocks }
+    pub(super) fn new(ctx: &'a Context, blocks: usize) -> Self {
+        let (before, powers) = ctx.powers_from::<L>(blocks);
+        Self::with(before, powers.each_ref())
+    }
+
+    /// Of `blocks` blocks that may end in any register; registers without blocks are zeros, whatever they are
+    /// multiplied by.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn any(ctx: &'a Context, blocks: usize) -> Self {
+        let from = POWERS - 1 - blocks;
+        let (fours, first) = (TABLE - 4, &ctx.powers);
+        let powers = core::array::from_fn(|i| {
+            let from = (from + 1 + 4 * i).min(fours);
+            first[from..].first_chunk().expect("four blocks")
+        });
+        Self::with(&ctx.powers[from], powers)
     }
 
     #[inline]
-    pub(super) fn blocks(&self) -> usize {
-        self.blocks
+    #[target_feature(enable = "avx512f")]
+    fn with(before: &'a __m128i, powers: [&'a [__m128i; 4]; L]) -> Self {
+        let zero = _mm512_setzero_si512();
+        Self { products: Products::zero(), low: zero, high: zero, powers, before }
     }
 
     /// Puts the block `A` (octet-reversed) before the first one.
@@ -205,29 +225,16 @@ impl<'a> Part<'a> {
         };
     }
 
-    /// Takes in the value of the segment's hash before this part.
+    /// The products of register `i`, octet-reversed. The first comes last, because the value of the part before
+    /// goes into it.
     #[inline]
-    #[target_feature(enable = "avx512f,avx512bw")]
-    pub(super) fn follow(&mut self, value: Lanes) {
-        self.data[0] = _mm512_xor_si512(swap(self.data[0]), value);
-    }
-
-    /// The products of a lane, if it is one of `lanes`; lane 0 comes last and after [`Part::follow`], for it
-    /// waits for the part before.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,vpclmulqdq")]
-    pub(super) fn lane(&mut self, lane: usize, lanes: usize) {
-        if lane >= lanes {
-            return;
-        }
-        if lane > 0 {
-            self.data[lane] = swap(self.data[lane]);
-        }
-        let (data, power) = (self.data[lane], self.power(lane));
+    #[target_feature(enable = "avx512f,vpclmulqdq")]
+    pub(super) fn register(&mut self, i: usize, data: Lanes) {
+        let power = load_lanes(self.powers[i]);
         let low = hold(_mm512_clmulepi64_epi128::<0x00>(data, power));
         let high = hold(_mm512_clmulepi64_epi128::<0x11>(data, power));
-        // Of two lanes at once: one addition of three terms for two of two.
-        if lane % 2 == 1 {
+        // Of two registers at once: one addition of three terms for two of two.
+        if i % 2 == 1 {
             (self.low, self.high) = (low, high);
         } else {
             self.products.low = _mm512_ternarylogic_epi64::<0x96>(self.products.low, self.low, low);
@@ -239,25 +246,6 @@ impl<'a> Part<'a> {
         let other = _mm512_clmulepi64_epi128::<0x10>(data, power);
         let middle = self.products.middle;
         self.products.middle = hold(_mm512_ternarylogic_epi64::<0x96>(middle, one, other));
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f")]
-    fn power(&self, lane: usize) -> Lanes {
-        load_blocks(self.powers, 4 * lane)
-    }
-
-    /// All pieces of `lanes` lanes, where no keystream is to be found.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,vpclmulqdq")]
-    pub(super) fn all(&mut self, lanes: usize, value: Lanes) {
-        for lane in 1..lanes {
-            self.lane(lane, lanes);
-        }
-        self.follow(value);
-        self.lane(0, lanes);
-        self.reduce_low();
-        self.reduce_middle();
     }
 
     /// The first half of the reduction.

@@ -6,17 +6,15 @@ use core::arch::x86_64::*;
 use core::marker::PhantomData;
 
 use super::ghash::Part;
-use super::lanes::{LANES, Lanes};
-use super::step::{FULL, Fill, LAST, STEP, WIDE, by_registers, load_step, parts};
-use super::sums::Running;
+use super::lanes::{LANES, Lanes, load, load_part, swap};
+use super::step::{ANY, FULL, Fill, LAST, STEP, WIDE, by_registers, is_full, whole};
+use super::sums::{self, Words};
 use crate::low::Job;
 use crate::low::block::block;
 use crate::low::context::Context;
 
 /// Octets of a block.
 const BLOCK: usize = 16;
-/// Blocks of a full part.
-const PART: usize = 16;
 
 /// A segment and how far it is hashed.
 pub(super) struct Hash<'a, J> {
@@ -29,8 +27,9 @@ pub(super) struct Hash<'a, J> {
     lead: __m128i,
     /// The hash so far, octet-reversed; its lowest lane.
     pub(super) value: Lanes,
-    /// Of the plaintext.
-    pub(super) sum: Running,
+    /// Of the plaintext: of its full registers, and parts of the rest.
+    words: Words,
+    parts: Lanes,
     jobs: PhantomData<fn() -> J>,
 }
 
@@ -40,7 +39,17 @@ impl<'a, J: Job<'a>> Hash<'a, J> {
     #[target_feature(enable = "avx512f")]
     pub(super) fn idle(ctx: &'a Context) -> Self {
         let (lead, value) = (_mm_setzero_si128(), _mm512_setzero_si512());
-        Self { ctx, src: 0, len: 0, at: 0, lead, value, sum: Running::zero(), jobs: PhantomData }
+        Self {
+            ctx,
+            src: 0,
+            len: 0,
+            at: 0,
+            lead,
+            value,
+            words: Words::ZERO,
+            parts: value,
+            jobs: PhantomData,
+        }
     }
 
     /// Begins a segment, in place.
@@ -54,7 +63,8 @@ impl<'a, J: Job<'a>> Hash<'a, J> {
         self.at = 0;
         self.lead = block(job.associated().value(at.len));
         self.value = _mm512_setzero_si512();
-        self.sum = Running::zero();
+        self.words = Words::ZERO;
+        self.parts = self.value;
     }
 
     /// Octets to be done.
@@ -66,50 +76,86 @@ impl<'a, J: Job<'a>> Hash<'a, J> {
     /// All that is left, without anything beside it.
     #[target_feature(enable = "bmi2,pclmulqdq,vpclmulqdq,avx512f,avx512bw")]
     pub(super) fn rest(&mut self, plaintext: &[u8]) {
-        while self.left() >= STEP {
-            self.step::<WIDE, FULL>(plaintext);
+        while self.left() > STEP {
+            self.all::<WIDE, FULL>(plaintext);
         }
         if self.left() > 0 {
-            by_registers!(self.left(), L => self.step::<L, LAST>(plaintext));
+            by_registers!(self.left(), L => self.all::<L, LAST>(plaintext));
         }
     }
 
     #[inline]
     #[target_feature(enable = "bmi2,pclmulqdq,vpclmulqdq,avx512f,avx512bw")]
-    fn step<const L: usize, const F: Fill>(&mut self, plaintext: &[u8]) {
-        let [mut one, mut two] = self.load::<L, F, 2>(plaintext);
-        one.all(L.min(WIDE / 2), self.value);
-        self.value = one.value();
-        if L > WIDE / 2 {
-            two.all(L - WIDE / 2, self.value);
-            self.value = two.value();
+    fn all<const L: usize, const F: Fill>(&mut self, plaintext: &[u8]) {
+        let mut step = self.step::<L, F>(plaintext);
+        for i in (0..L).rev() {
+            self.register(&mut step, i);
         }
+        step.part.reduce_low();
+        step.part.reduce_middle();
+        self.value = step.part.value();
     }
 
-    /// Loads the parts of a step, the second empty up to four registers, and adds them to the sum. Each
-    /// `SITE` has a body of its own.
+    /// Begins a step: its registers are to follow, the first one last.
     #[inline]
-    #[target_feature(enable = "bmi2,pclmulqdq,avx512f,avx512bw")]
-    pub(super) fn load<const L: usize, const F: Fill, const SITE: u8>(
+    #[target_feature(enable = "pclmulqdq,avx512f")]
+    pub(super) fn step<'p, const L: usize, const F: Fill>(
         &mut self,
-        plaintext: &[u8],
-    ) -> [Part<'a>; 2] {
+        plaintext: &'p [u8],
+    ) -> Step<'a, 'p, L, F> {
         let source = &plaintext[self.src + self.at..self.src + self.len];
         let len = if F == FULL { STEP } else { source.len().min(L * LANES) };
-        let [one, two] = parts(load_step::<L, F>(&source[..len]));
-        let blocks = if F == FULL { 2 * PART } else { len.div_ceil(BLOCK) };
-        let mut first = Part::new(self.ctx, one, blocks.min(PART));
-        let second = Part::new(self.ctx, two, blocks.saturating_sub(PART));
-        if J::SUMS {
-            self.sum.add(one);
-            if L > WIDE / 2 {
-                self.sum.add(two);
-            }
-        }
+        let blocks = if F == FULL { STEP / BLOCK } else { len.div_ceil(BLOCK) };
+        let ctx = self.ctx;
+        let mut part = if F == ANY { Part::any(ctx, blocks) } else { Part::new(ctx, blocks) };
         if self.at == 0 {
-            first.lead(self.lead);
+            part.lead(self.lead);
         }
         self.at += len;
-        [first, second]
+        Step { part, source: whole::<L, F>(&source[..len]) }
     }
+
+    /// Takes in register `i` of a step, if it has so many.
+    #[inline]
+    #[target_feature(enable = "bmi2,vpclmulqdq,avx512f,avx512bw")]
+    pub(super) fn register<const L: usize, const F: Fill>(
+        &mut self,
+        step: &mut Step<'a, '_, L, F>,
+        i: usize,
+    ) {
+        if i >= L {
+            return;
+        }
+        let place = i * LANES;
+        let mut data;
+        if is_full::<L, F>(i) {
+            data = load(step.source, place);
+            if J::SUMS {
+                self.words.add(step.source[place..].first_chunk().expect("a full register"));
+            }
+        } else {
+            data = load_part(step.source, place);
+            if J::SUMS {
+                self.parts = _mm512_add_epi64(self.parts, sums::parts([data]));
+            }
+        }
+        data = swap(data);
+        if i == 0 {
+            data = _mm512_xor_si512(data, self.value);
+        }
+        step.part.register(i, data);
+    }
+
+    /// Eight parts of the sum.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn sum(&self) -> Lanes {
+        _mm512_add_epi64(self.parts, self.words.parts())
+    }
+}
+
+/// A step of a hash.
+pub(super) struct Step<'a, 'p, const L: usize, const F: Fill> {
+    pub(super) part: Part<'a, L>,
+    source: &'p [u8],
 }

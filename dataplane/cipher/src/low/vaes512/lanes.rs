@@ -56,15 +56,6 @@ pub(super) fn store_part(bytes: &mut [u8], at: usize, lanes: Lanes) -> Lanes {
     _mm512_maskz_mov_epi8(mask, lanes)
 }
 
-/// Loads four neighbouring blocks of a table.
-#[inline]
-#[target_feature(enable = "avx512f")]
-pub(super) fn load_blocks(table: &[__m128i], at: usize) -> Lanes {
-    let place = &table[at..at + 4];
-    // SAFETY: `place` is four blocks, 64 readable octets; the load needs no alignment.
-    unsafe { _mm512_loadu_si512(place.as_ptr().cast()) }
-}
-
 /// Loads four blocks.
 #[inline]
 #[target_feature(enable = "avx512f")]
@@ -93,6 +84,14 @@ pub(super) fn hold_block(mut block: __m128i) -> __m128i {
     // SAFETY: no instruction.
     unsafe { asm!("/* {} */", inout(xmm_reg) block, options(nomem, nostack, preserves_flags)) };
     block
+}
+
+/// As [`hold`], a number.
+#[inline]
+pub(super) fn hold_number(mut number: u64) -> u64 {
+    // SAFETY: no instruction.
+    unsafe { asm!("/* {} */", inout(reg) number, options(nomem, nostack, preserves_flags)) };
+    number
 }
 
 /// Four blocks, the first in the lowest lane.

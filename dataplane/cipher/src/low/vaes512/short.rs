@@ -146,8 +146,9 @@ fn crypt<'a, J: Job<'a>, const N: usize, const L: usize>(
     aes::rounds_each(each!(N, i => group[i].ctx), &mut states);
     each!(N, i => {
         let mut ciphered = states[i];
+        let key = aes::key(group[i].ctx, aes::LAST);
         for (ciphered, data) in ciphered.iter_mut().zip(data[i]) {
-            *ciphered = aes::last(group[i].ctx, *ciphered, data);
+            *ciphered = aes::last(key, *ciphered, data);
         }
         store_segment::<J, L>(jobs, &group[i], ciphered)
     })
@@ -162,7 +163,7 @@ fn tags<'a, J: Job<'a>, const N: usize, const L: usize>(
     plaintext: &Data<N, L>,
 ) -> [__m128i; N] {
     let powers = each!(N, i => {
-        group[i].ctx.powers_from(usize::from(group[i].at.len).div_ceil(BLOCK))
+        group[i].ctx.powers_from::<L>(usize::from(group[i].at.len).div_ceil(BLOCK))
     });
     let products = each!(N, i => Products::of_data(plaintext[i], powers[i].1));
     let leads = each!(N, i => {

@@ -24,20 +24,33 @@ pub(super) const LAST: Fill = 1;
 /// Nothing is known: any number of octets.
 pub(super) const ANY: Fill = 2;
 
+/// Whether all of register `i` is there for certain.
+#[inline]
+pub(super) const fn is_full<const L: usize, const F: Fill>(i: usize) -> bool {
+    F == FULL || F == LAST && i < L - 1
+}
+
+/// The octets of a step.
+///
+/// # Panics
+/// If there are fewer than its registers need.
+#[inline]
+pub(super) fn whole<const L: usize, const F: Fill>(octets: &[u8]) -> &[u8] {
+    if F != ANY {
+        assert!(octets.len() > (L - 1) * LANES, "a step of so many registers");
+    }
+    octets
+}
+
 /// Loads a step, with zeros behind its end.
 #[inline]
 #[target_feature(enable = "bmi2,avx512f,avx512bw")]
 pub(super) fn load_step<const L: usize, const F: Fill>(octets: &[u8]) -> Data {
     let mut data = [_mm512_setzero_si512(); WIDE];
-    if F != ANY {
-        assert!(octets.len() > (L - 1) * LANES, "a step of so many registers");
-    }
+    let octets = whole::<L, F>(octets);
     for (i, data) in data.iter_mut().enumerate().take(L) {
-        *data = if F == FULL || F == LAST && i < L - 1 {
-            load(octets, i * LANES)
-        } else {
-            load_part(octets, i * LANES)
-        };
+        *data =
+            if is_full::<L, F>(i) { load(octets, i * LANES) } else { load_part(octets, i * LANES) };
     }
     data
 }
@@ -46,11 +59,9 @@ pub(super) fn load_step<const L: usize, const F: Fill>(octets: &[u8]) -> Data {
 #[inline]
 #[target_feature(enable = "bmi2,avx512f,avx512bw")]
 pub(super) fn store_step<const L: usize, const F: Fill>(octets: &mut [u8], mut data: Data) -> Data {
-    if F != ANY {
-        assert!(octets.len() > (L - 1) * LANES, "a step of so many registers");
-    }
+    whole::<L, F>(octets);
     for (i, data) in data.iter_mut().enumerate().take(L) {
-        if F == FULL || F == LAST && i < L - 1 {
+        if is_full::<L, F>(i) {
             store(octets, i * LANES, *data);
         } else {
             *data = store_part(octets, i * LANES, *data);

@@ -7,11 +7,11 @@
 use core::arch::x86_64::*;
 
 use super::aes::{self, Tagger};
-use super::crypt::Crypt;
-use super::hash::Hash;
-use super::lanes::LANES;
-use super::step::{ANY, FULL, Fill, LAST, STEP, WIDE, by_registers};
-use super::sums::{self, Running};
+use super::crypt::{Begun, Crypt};
+use super::hash::{Hash, Step};
+use super::lanes::{LANES, Lanes};
+use super::step::{ANY, Data, FULL, Fill, LAST, STEP, WIDE, by_registers};
+use super::sums;
 use crate::low::Job;
 use crate::low::block::{read_tag, write_tag};
 use crate::segment::{Sealed, Sums};
@@ -26,8 +26,9 @@ const BEHIND: usize = 1;
 #[derive(Clone, Copy)]
 struct Found {
     tag: __m128i,
-    plain: Running,
-    cipher: Running,
+    /// Parts of the sums.
+    plain: Lanes,
+    cipher: Lanes,
 }
 
 /// What is to be told of four segments.
@@ -40,16 +41,7 @@ fn outcomes<'a, J: Job<'a>>(found: [&Found; 4]) -> [Sealed; 4] {
     let (before, after) = if J::SEALS { (plain, cipher) } else { (cipher, plain) };
     let [e, f, g, h] = before;
     let [i, j, k, l] = after;
-    let sums = sums::finish([
-        e.parts(),
-        f.parts(),
-        g.parts(),
-        h.parts(),
-        i.parts(),
-        j.parts(),
-        k.parts(),
-        l.parts(),
-    ]);
+    let sums = sums::finish([e, f, g, h, i, j, k, l]);
     let mut sealed = [Sealed::default(); 4];
     for (i, sealed) in sealed.iter_mut().enumerate() {
         sealed.tag = write_tag(found[i].tag);
@@ -76,8 +68,9 @@ pub(super) fn run_one<'a, J: Job<'a>>(job: &mut J) -> Sealed {
         hash.rest(job.bytes());
         tag = Tagger::new(hash.ctx, hash.value).all();
     }
-    let (before, after) = if J::SEALS { (hash.sum, crypt.sum) } else { (crypt.sum, hash.sum) };
-    let [before, after] = sums::finish_two(before.parts(), after.parts());
+    let (plain, cipher) = (hash.sum(), crypt.sum.parts());
+    let (before, after) = if J::SEALS { (plain, cipher) } else { (cipher, plain) };
+    let [before, after] = sums::finish_two(before, after);
     Sealed { tag: write_tag(tag), sums: Sums { before, after } }
 }
 
@@ -92,7 +85,7 @@ pub(super) fn run<'a, J: Job<'a>, const N: usize>(
     let ctx = jobs[usize::from(*first)].context();
     let (mut hash, mut crypt) = (Hash::<J>::idle(ctx), Crypt::<J>::idle(ctx));
     let mut tagger = Tagger::new(ctx, hash.value);
-    let none = Running::zero();
+    let none = _mm512_setzero_si512();
     let mut found = [Found { tag: _mm_setzero_si128(), plain: none, cipher: none }; N];
     let (ahead, behind) = if J::SEALS { (AHEAD, 0) } else { (0, BEHIND) };
     for turn in 0..=order.len() + ahead.max(behind) {
@@ -121,13 +114,13 @@ pub(super) fn run<'a, J: Job<'a>, const N: usize>(
                 hash.rest(jobs[usize::from(order[i])].bytes());
             }
             tagger = Tagger::new(hash.ctx, hash.value);
-            found[i].plain = hash.sum;
+            found[i].plain = hash.sum();
         }
         if let Some(i) = ciphered {
             if crypt.left() > 0 {
                 crypt.rest(jobs[usize::from(order[i])].frame());
             }
-            found[i].cipher = crypt.sum;
+            found[i].cipher = crypt.sum.parts();
         }
     }
     for (order, found) in order.chunks(4).zip(found.as_chunks().0) {
@@ -148,76 +141,89 @@ fn pair<'a, J: Job<'a>>(
     plaintext: &[u8],
     tagger: &mut Tagger<'_>,
 ) -> Option<__m128i> {
-    let mut tag = None;
-    if crypt.left() >= STEP && hash.left() >= STEP {
-        both::<J, WIDE, FULL, 1>(crypt, frame, hash, plaintext, tagger);
-        tag = Some(tagger.last());
+    if crypt.left() == 0 || hash.left() == 0 {
+        return None;
     }
-    while crypt.left() >= STEP && hash.left() >= STEP {
-        both::<J, WIDE, FULL, 0>(crypt, frame, hash, plaintext, tagger);
+    let mut begun = crypt.first();
+    while crypt.left() > STEP && hash.left() > STEP {
+        full::<J>(crypt, frame, hash, plaintext, &mut begun);
     }
     let registers = crypt.left().div_ceil(LANES);
-    if registers == 0 || hash.left() == 0 {
-        return tag;
-    }
     if registers == hash.left().div_ceil(LANES) && registers <= WIDE {
-        by_registers!(crypt.left(), L => both::<J, L, LAST, 1>(crypt, frame, hash, plaintext, tagger));
+        by_registers!(crypt.left(), L => {
+            last::<J, L, LAST>(crypt, frame, hash, plaintext, begun.states, tagger);
+        });
     } else {
-        both::<J, WIDE, ANY, 1>(crypt, frame, hash, plaintext, tagger);
+        last::<J, WIDE, ANY>(crypt, frame, hash, plaintext, begun.states, tagger);
     }
-    tag.or_else(|| Some(tagger.last()))
+    Some(tagger.last())
 }
 
-/// A step of both: the rounds with the products between them and, if `TAG` is 1, those of a tag.
+/// A full step of both, the rounds with the products between them.
 #[inline]
 #[target_feature(enable = "aes,pclmulqdq,bmi2,vaes,vpclmulqdq,avx512f,avx512bw,avx512vl")]
-fn both<'a, J: Job<'a>, const L: usize, const F: Fill, const TAG: u8>(
+fn full<'a, J: Job<'a>>(
     crypt: &mut Crypt<'a, J>,
     frame: &mut [u8],
     hash: &mut Hash<'a, J>,
     plaintext: &[u8],
+    begun: &mut Begun,
+) {
+    let mut step = hash.step::<WIDE, FULL>(plaintext);
+    beside(hash, &mut step, |round| aes::round::<WIDE>(crypt.ctx, &mut begun.states, round));
+    crypt.turn::<1>(frame, begun);
+    hash.value = step.part.value();
+}
+
+/// The last step that both have, with the rounds of a tag.
+#[inline]
+#[target_feature(enable = "aes,pclmulqdq,bmi2,vaes,vpclmulqdq,avx512f,avx512bw,avx512vl")]
+fn last<'a, J: Job<'a>, const L: usize, const F: Fill>(
+    crypt: &mut Crypt<'a, J>,
+    frame: &mut [u8],
+    hash: &mut Hash<'a, J>,
+    plaintext: &[u8],
+    mut states: Data,
     tagger: &mut Tagger<'_>,
 ) {
-    let mut states = crypt.states::<L>();
-    let [mut one, mut two] = hash.load::<L, F, TAG>(plaintext);
-    let ctx = crypt.ctx;
-    let mut round = |round| {
-        aes::round::<L>(ctx, &mut states, round);
-        if TAG == 1 {
-            tagger.round(round);
-        }
-    };
-    let (first, second) = (L.min(WIDE / 2), L.saturating_sub(WIDE / 2));
-    round(1);
-    one.lane(1, first);
+    let mut step = hash.step::<L, F>(plaintext);
+    tagger.round(1);
+    beside(hash, &mut step, |round| {
+        aes::round::<L>(crypt.ctx, &mut states, round);
+        tagger.round(round);
+    });
+    hash.value = step.part.value();
+    crypt.finish::<L, F, 1>(frame, states);
+}
+
+/// A step of a hash with the rounds from the second on between its pieces.
+#[inline]
+#[target_feature(enable = "aes,pclmulqdq,bmi2,vaes,vpclmulqdq,avx512f,avx512bw,avx512vl")]
+fn beside<'a, J: Job<'a>, const L: usize, const F: Fill>(
+    hash: &mut Hash<'a, J>,
+    step: &mut Step<'a, '_, L, F>,
+    mut round: impl FnMut(usize),
+) {
     round(2);
-    one.lane(2, first);
+    hash.register(step, 1);
     round(3);
-    one.lane(3, first);
+    hash.register(step, 2);
     round(4);
-    one.follow(hash.value);
-    one.lane(0, first);
+    hash.register(step, 3);
     round(5);
-    two.lane(1, second);
-    one.reduce_low();
+    hash.register(step, 4);
     round(6);
+    hash.register(step, 5);
     round(7);
-    two.lane(2, second);
-    one.reduce_middle();
+    hash.register(step, 6);
     round(8);
-    two.lane(3, second);
-    hash.value = one.value();
+    hash.register(step, 7);
     round(9);
-    two.follow(hash.value);
+    hash.register(step, 0);
     round(10);
-    two.lane(0, second);
     round(11);
-    two.reduce_low();
+    step.part.reduce_low();
     round(12);
-    two.reduce_middle();
+    step.part.reduce_middle();
     round(13);
-    if second > 0 && (F != ANY || two.blocks() > 0) {
-        hash.value = two.value();
-    }
-    crypt.finish::<L, F, TAG>(frame, states);
 }

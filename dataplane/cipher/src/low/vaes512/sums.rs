@@ -8,7 +8,7 @@
 
 use core::arch::x86_64::*;
 
-use super::lanes::{Lanes, evens, odds};
+use super::lanes::{Lanes, evens, hold_number, odds};
 
 /// A running sum of at most 64 KiB.
 #[derive(Clone, Copy)]
@@ -58,6 +58,38 @@ impl Running {
         // A wrap of 2^64 counts as much as one of 2^16, which is 1.
         let lower = _mm512_add_epi64(_mm512_and_si512(self.whole, low), wraps);
         _mm512_add_epi64(lower, _mm512_srli_epi64::<32>(self.whole))
+    }
+}
+
+/// A running sum outside the vector registers, where nothing is in the way of the rounds of AES: words of 64
+/// bits with end-around carry.
+#[derive(Clone, Copy)]
+pub(super) struct Words(u64);
+
+impl Words {
+    pub(super) const ZERO: Self = Self(0);
+
+    /// Adds 64 octets.
+    ///
+    /// The last carry does not carry again: a word that came with a carry is not all ones, because nothing but
+    /// such a word and a carry makes one.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn add(&mut self, octets: &[u8; 64]) {
+        let (mut carry, mut sum) = (0, self.0);
+        for word in octets.as_chunks().0 {
+            carry = _addcarry_u64(carry, sum, u64::from_le_bytes(*word), &mut sum);
+        }
+        _addcarry_u64(carry, sum, 0, &mut sum);
+        self.0 = hold_number(sum);
+    }
+
+    /// Eight parts of the sum, each below 2^32.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn parts(self) -> Lanes {
+        let (low, high) = (self.0 & 0xffff_ffff, self.0 >> 32);
+        _mm512_zextsi128_si512(_mm_set_epi64x(high as i64, low as i64))
     }
 }
 
