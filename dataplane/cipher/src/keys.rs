@@ -141,15 +141,17 @@ impl KeyContext {
 
     #[inline]
     pub(crate) fn for_kernel(kernel: Kernel, keys: &TrafficKeys) -> Self {
-        Self(match kernel {
+        match kernel {
             Kernel::Portable => {
-                Expanded::Portable(Box::new(model::Context::new(&keys.aes, &keys.ghash)))
+                let context = Box::new(model::Context::new(&keys.aes, &keys.ghash));
+                Self(Expanded::Portable(context))
             }
             #[cfg(target_arch = "x86_64")]
             Kernel::Low(available) => {
-                Expanded::Low(low::Context::new(available, &keys.aes, &keys.ghash))
+                let wrap = |context| Self(Expanded::Low(context));
+                low::Context::wrapped(available, &keys.aes, &keys.ghash, wrap)
             }
-        })
+        }
     }
 
     /// Who may seal and open with this context.

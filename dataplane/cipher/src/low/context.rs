@@ -5,7 +5,7 @@
 
 use core::arch::x86_64::*;
 
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{ZeroizeOnDrop, optimization_barrier};
 
 use super::block::{block, multiply, times_x};
 use super::{Available, vaes512};
@@ -27,29 +27,46 @@ pub(super) const TABLE: usize = POWERS + SLACK;
 /// instructions that copy one block to all lanes take a unit that the rounds need, loads do not. The other
 /// kernels use the first.
 /// The powers are octet-reversed and carry one factor x more, so that products come out aligned.
-#[derive(Zeroize, ZeroizeOnDrop)]
 #[repr(C, align(64))]
 pub(crate) struct Context {
     pub(super) round_keys: [[__m128i; LANES]; ROUND_KEYS],
     /// With the kernel's name three blocks, so that H^32 begins a cache line: full steps load from there.
     gap: [__m128i; 2],
-    #[zeroize(skip)]
     kernel: Available,
     pub(super) powers: [__m128i; TABLE],
 }
 
+impl Drop for Context {
+    /// In one piece: block by block it would take as long as a third of the expansion.
+    fn drop(&mut self) {
+        // SAFETY: SSE2 is in every x86-64.
+        let zero = unsafe { _mm_setzero_si128() };
+        self.round_keys = [[zero; LANES]; ROUND_KEYS];
+        self.powers = [zero; TABLE];
+        optimization_barrier(self);
+    }
+}
+
+impl ZeroizeOnDrop for Context {}
+
 const _: () = assert!(size_of::<Context>() == 26 * 64, "in cache lines");
 
 impl Context {
-    /// Expands AES key and GHASH key for a kernel that the CPU was asked for.
+    /// Expands AES key and GHASH key for a kernel that the CPU was asked for, and wraps them: done by the caller,
+    /// that would copy them once more.
     #[inline]
-    pub(crate) fn new(kernel: Available, aes: &[u8; 32], hash: &[u8; 16]) -> Self {
+    pub(crate) fn wrapped<T>(
+        kernel: Available,
+        aes: &[u8; 32],
+        hash: &[u8; 16],
+        wrap: impl FnOnce(Self) -> T,
+    ) -> T {
         if kernel.is_vaes512() {
             // SAFETY: `Available` says that the CPU has the instructions of this kernel.
-            unsafe { vaes512::expand(kernel, aes, hash) }
+            unsafe { vaes512::expand(kernel, aes, hash, wrap) }
         } else {
             // SAFETY: as above; each kernel demands at least those that `expand` is compiled for.
-            unsafe { expand(kernel, aes, hash) }
+            unsafe { expand(kernel, aes, hash, wrap) }
         }
     }
 
@@ -81,10 +98,15 @@ impl Context {
 }
 
 #[target_feature(enable = "aes,pclmulqdq,ssse3,sse4.1")]
-fn expand(kernel: Available, key: &[u8; 32], hash: &[u8; 16]) -> Context {
+fn expand<T>(
+    kernel: Available,
+    key: &[u8; 32],
+    hash: &[u8; 16],
+    wrap: impl FnOnce(Context) -> T,
+) -> T {
     let mut ctx = with_keys::<1>(kernel, key);
     fill_powers(first_power(hash), &mut ctx.powers);
-    ctx
+    wrap(ctx)
 }
 
 /// The schedule, in the first `COPIES` of the places of each key; the powers of H are zeros.

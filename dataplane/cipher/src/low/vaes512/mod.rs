@@ -18,12 +18,17 @@ use super::context::{Context, first_power, with_keys};
 use super::{Available, Job};
 use crate::segment::{BATCH, Sealed};
 
-/// Expands AES key and GHASH key.
+/// Expands AES key and GHASH key, and wraps them.
 #[target_feature(enable = "aes,pclmulqdq,bmi2,vaes,vpclmulqdq,avx512f,avx512bw,avx512vl")]
-pub(super) fn expand(kernel: Available, key: &[u8; 32], hash: &[u8; 16]) -> Context {
+pub(super) fn expand<T>(
+    kernel: Available,
+    key: &[u8; 32],
+    hash: &[u8; 16],
+    wrap: impl FnOnce(Context) -> T,
+) -> T {
     let mut ctx = with_keys::<4>(kernel, key);
     ghash::fill_powers(first_power(hash), &mut ctx.powers);
-    ctx
+    wrap(ctx)
 }
 
 /// Seals, or decrypts and finds the tags that there should have been, at most [`BATCH`] jobs.
