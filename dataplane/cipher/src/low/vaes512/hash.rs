@@ -88,15 +88,11 @@ impl<'a, J: Job<'a>> Hash<'a, J> {
     #[target_feature(enable = "bmi2,pclmulqdq,vpclmulqdq,avx512f,avx512bw")]
     fn all<const L: usize, const F: Fill>(&mut self, plaintext: &[u8]) {
         let mut step = self.step::<L, F>(plaintext);
-        for i in (0..L).rev() {
-            self.register(&mut step, i);
-        }
-        step.part.reduce_low();
-        step.part.reduce_middle();
-        self.value = step.part.value();
+        self.pieces(&mut step, |_| {});
+        self.end(&step);
     }
 
-    /// Begins a step: its registers are to follow, the first one last.
+    /// Begins a step: its pieces are to follow.
     #[inline]
     #[target_feature(enable = "pclmulqdq,avx512f")]
     pub(super) fn step<'p, const L: usize, const F: Fill>(
@@ -115,14 +111,49 @@ impl<'a, J: Job<'a>> Hash<'a, J> {
         Step { part, source: whole::<L, F>(&source[..len]) }
     }
 
+    /// Does a step but for its end, with `round` called for rounds 2 to 13 of a keystream between the pieces.
+    #[inline]
+    #[target_feature(enable = "bmi2,vpclmulqdq,avx512f,avx512bw")]
+    pub(super) fn pieces<const L: usize, const F: Fill>(
+        &mut self,
+        step: &mut Step<'a, '_, L, F>,
+        mut round: impl FnMut(usize),
+    ) {
+        round(2);
+        self.register(step, 1);
+        round(3);
+        self.register(step, 2);
+        round(4);
+        self.register(step, 3);
+        round(5);
+        self.register(step, 4);
+        round(6);
+        self.register(step, 5);
+        round(7);
+        self.register(step, 6);
+        round(8);
+        self.register(step, 7);
+        round(9);
+        self.register(step, 0);
+        round(10);
+        round(11);
+        step.part.reduce_low();
+        round(12);
+        step.part.reduce_middle();
+        round(13);
+    }
+
+    /// Ends a step.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    pub(super) fn end<const L: usize, const F: Fill>(&mut self, step: &Step<'a, '_, L, F>) {
+        self.value = step.part.value();
+    }
+
     /// Takes in register `i` of a step, if it has so many.
     #[inline]
     #[target_feature(enable = "bmi2,vpclmulqdq,avx512f,avx512bw")]
-    pub(super) fn register<const L: usize, const F: Fill>(
-        &mut self,
-        step: &mut Step<'a, '_, L, F>,
-        i: usize,
-    ) {
+    fn register<const L: usize, const F: Fill>(&mut self, step: &mut Step<'a, '_, L, F>, i: usize) {
         if i >= L {
             return;
         }
@@ -156,6 +187,6 @@ impl<'a, J: Job<'a>> Hash<'a, J> {
 
 /// A step of a hash.
 pub(super) struct Step<'a, 'p, const L: usize, const F: Fill> {
-    pub(super) part: Part<'a, L>,
+    part: Part<'a, L>,
     source: &'p [u8],
 }

@@ -8,7 +8,7 @@ use core::arch::x86_64::*;
 
 use super::aes::{self, Tagger};
 use super::crypt::{Begun, Crypt};
-use super::hash::{Hash, Step};
+use super::hash::Hash;
 use super::lanes::{LANES, Lanes};
 use super::step::{ANY, Data, FULL, Fill, LAST, STEP, WIDE, by_registers};
 use super::sums;
@@ -170,9 +170,9 @@ fn full<'a, J: Job<'a>>(
     begun: &mut Begun,
 ) {
     let mut step = hash.step::<WIDE, FULL>(plaintext);
-    beside(hash, &mut step, |round| aes::round::<WIDE>(crypt.ctx, &mut begun.states, round));
+    hash.pieces(&mut step, |round| aes::round::<WIDE>(crypt.ctx, &mut begun.states, round));
     crypt.turn::<1>(frame, begun);
-    hash.value = step.part.value();
+    hash.end(&step);
 }
 
 /// The last step that both have, with the rounds of a tag.
@@ -188,42 +188,10 @@ fn last<'a, J: Job<'a>, const L: usize, const F: Fill>(
 ) {
     let mut step = hash.step::<L, F>(plaintext);
     tagger.round(1);
-    beside(hash, &mut step, |round| {
+    hash.pieces(&mut step, |round| {
         aes::round::<L>(crypt.ctx, &mut states, round);
         tagger.round(round);
     });
-    hash.value = step.part.value();
+    hash.end(&step);
     crypt.finish::<L, F, 1>(frame, states);
-}
-
-/// A step of a hash with the rounds from the second on between its pieces.
-#[inline]
-#[target_feature(enable = "aes,pclmulqdq,bmi2,vaes,vpclmulqdq,avx512f,avx512bw,avx512vl")]
-fn beside<'a, J: Job<'a>, const L: usize, const F: Fill>(
-    hash: &mut Hash<'a, J>,
-    step: &mut Step<'a, '_, L, F>,
-    mut round: impl FnMut(usize),
-) {
-    round(2);
-    hash.register(step, 1);
-    round(3);
-    hash.register(step, 2);
-    round(4);
-    hash.register(step, 3);
-    round(5);
-    hash.register(step, 4);
-    round(6);
-    hash.register(step, 5);
-    round(7);
-    hash.register(step, 6);
-    round(8);
-    hash.register(step, 7);
-    round(9);
-    hash.register(step, 0);
-    round(10);
-    round(11);
-    step.part.reduce_low();
-    round(12);
-    step.part.reduce_middle();
-    round(13);
 }
