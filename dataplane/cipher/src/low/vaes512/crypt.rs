@@ -72,10 +72,7 @@ impl<'a, J: Job<'a>> Crypt<'a, J> {
     pub(super) fn rest(&mut self, frame: &mut [u8]) {
         let mut begun = self.first();
         while self.left() > STEP {
-            for round in aes::INNER.skip(1) {
-                aes::round::<WIDE>(self.ctx, &mut begun.states, round);
-            }
-            self.turn::<2>(frame, &mut begun);
+            self.step::<2>(frame, &mut begun);
         }
         if self.left() > 0 {
             by_registers!(self.left(), L => {
@@ -85,6 +82,16 @@ impl<'a, J: Job<'a>> Crypt<'a, J> {
                 self.finish::<L, LAST, 2>(frame, begun.states);
             });
         }
+    }
+
+    /// A full step that is not the last, without anything beside it.
+    #[inline]
+    #[target_feature(enable = "aes,bmi2,vaes,avx512f,avx512bw")]
+    pub(super) fn step<const SITE: u8>(&mut self, frame: &mut [u8], begun: &mut Begun) -> Data {
+        for round in aes::INNER.skip(1) {
+            aes::round::<WIDE>(self.ctx, &mut begun.states, round);
+        }
+        self.turn::<SITE>(frame, begun)
     }
 
     /// The next step after its first round.
@@ -100,34 +107,27 @@ impl<'a, J: Job<'a>> Crypt<'a, J> {
         Begun { states, count }
     }
 
-    /// Ends a full step that is not the last and does the first round of the next, register by register: done one
+    /// Ends a full step that is not the last, gives what became of it, and does the first round of the next, register by register: done one
     /// after the other, what is not a round of AES would come in a heap and the units for those stand idle.
     #[inline]
     #[target_feature(enable = "aes,bmi2,vaes,avx512f,avx512bw")]
-    pub(super) fn turn<const SITE: u8>(&mut self, frame: &mut [u8], begun: &mut Begun) {
+    pub(super) fn turn<const SITE: u8>(&mut self, frame: &mut [u8], begun: &mut Begun) -> Data {
         let keys = [aes::key(self.ctx, 1), aes::key(self.ctx, aes::LAST)];
-        let half = [
-            self.turn_one::<0, SITE>(frame, begun, keys),
-            self.turn_one::<1, SITE>(frame, begun, keys),
-            self.turn_one::<2, SITE>(frame, begun, keys),
-            self.turn_one::<3, SITE>(frame, begun, keys),
-        ];
-        if J::SUMS {
-            self.sum.add(half);
-        }
-        let half = [
-            self.turn_one::<4, SITE>(frame, begun, keys),
-            self.turn_one::<5, SITE>(frame, begun, keys),
-            self.turn_one::<6, SITE>(frame, begun, keys),
-            self.turn_one::<7, SITE>(frame, begun, keys),
-        ];
-        if J::SUMS {
-            self.sum.add(half);
-        }
+        let [a, i] = self.turn_one::<0, SITE>(frame, begun, keys);
+        let [b, j] = self.turn_one::<1, SITE>(frame, begun, keys);
+        let [c, k] = self.turn_one::<2, SITE>(frame, begun, keys);
+        let [d, l] = self.turn_one::<3, SITE>(frame, begun, keys);
+        self.add(if J::SEALS { [i, j, k, l] } else { [a, b, c, d] });
+        let [a, m] = self.turn_one::<4, SITE>(frame, begun, keys);
+        let [b, n] = self.turn_one::<5, SITE>(frame, begun, keys);
+        let [c, o] = self.turn_one::<6, SITE>(frame, begun, keys);
+        let [d, p] = self.turn_one::<7, SITE>(frame, begun, keys);
+        self.add(if J::SEALS { [m, n, o, p] } else { [a, b, c, d] });
         self.at += STEP;
+        [i, j, k, l, m, n, o, p]
     }
 
-    /// Register `I` of [`Crypt::turn`]; gives what is to be added to the sum.
+    /// Register `I` of [`Crypt::turn`]: what it was and what it became.
     #[inline]
     #[target_feature(enable = "aes,bmi2,vaes,avx512f,avx512bw")]
     fn turn_one<const I: usize, const SITE: u8>(
@@ -135,7 +135,7 @@ impl<'a, J: Job<'a>> Crypt<'a, J> {
         frame: &mut [u8],
         begun: &mut Begun,
         [first, last]: [Lanes; 2],
-    ) -> Lanes {
+    ) -> [Lanes; 2] {
         let (src, dst, end) = (self.src + self.at, self.dst + self.at, self.src + self.len);
         let data = self.next;
         self.next = if I < WIDE - 1 {
@@ -146,7 +146,16 @@ impl<'a, J: Job<'a>> Crypt<'a, J> {
         let ciphered = hold(aes::last(last, begun.states[I], data));
         store(&mut frame[dst..dst + STEP], I * LANES, ciphered);
         begun.states[I] = aes::round_one(first, self.counter.state(&mut begun.count));
-        if J::SEALS { ciphered } else { data }
+        [data, ciphered]
+    }
+
+    /// Adds ciphertext to the sum.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw")]
+    fn add(&mut self, ciphertext: [Lanes; 4]) {
+        if J::SUMS {
+            self.sum.add(ciphertext);
+        }
     }
 
     /// Ends a step: the last round, the move and the sum. Each `SITE` has a body of its own.
@@ -169,12 +178,10 @@ impl<'a, J: Job<'a>> Crypt<'a, J> {
             self.next = load_part(source, STEP);
         }
         let stored = store_step::<L, F>(&mut frame[self.dst + self.at..][..len], states);
-        if J::SUMS {
-            let [one, two] = parts(if J::SEALS { stored } else { data });
-            self.sum.add(one);
-            if L > WIDE / 2 {
-                self.sum.add(two);
-            }
+        let [one, two] = parts(if J::SEALS { stored } else { data });
+        self.add(one);
+        if L > WIDE / 2 {
+            self.add(two);
         }
         self.at += len;
     }

@@ -7,7 +7,7 @@ use core::marker::PhantomData;
 
 use super::ghash::Part;
 use super::lanes::{LANES, Lanes, load, load_part, swap};
-use super::step::{ANY, FULL, Fill, LAST, STEP, WIDE, by_registers, is_full, whole};
+use super::step::{ANY, Data, FULL, Fill, LAST, STEP, WIDE, by_registers, is_full, parts, whole};
 use super::sums::{self, Words};
 use crate::low::Job;
 use crate::low::block::block;
@@ -87,94 +87,97 @@ impl<'a, J: Job<'a>> Hash<'a, J> {
     #[inline]
     #[target_feature(enable = "bmi2,pclmulqdq,vpclmulqdq,avx512f,avx512bw")]
     fn all<const L: usize, const F: Fill>(&mut self, plaintext: &[u8]) {
-        let mut step = self.step::<L, F>(plaintext);
-        self.pieces(&mut step, |_| {});
-        self.end(&step);
+        self.step::<L, F>(plaintext, |_| {});
     }
 
-    /// Begins a step: its pieces are to follow.
+    /// A step, with `round` called for rounds 2 to 13 of a keystream between its pieces.
     #[inline]
-    #[target_feature(enable = "pclmulqdq,avx512f")]
-    pub(super) fn step<'p, const L: usize, const F: Fill>(
+    #[target_feature(enable = "bmi2,pclmulqdq,vpclmulqdq,avx512f,avx512bw")]
+    pub(super) fn step<const L: usize, const F: Fill>(
         &mut self,
-        plaintext: &'p [u8],
-    ) -> Step<'a, 'p, L, F> {
-        let source = &plaintext[self.src + self.at..self.src + self.len];
-        let len = if F == FULL { STEP } else { source.len().min(L * LANES) };
-        let blocks = if F == FULL { STEP / BLOCK } else { len.div_ceil(BLOCK) };
-        let ctx = self.ctx;
+        plaintext: &[u8],
+        round: impl FnMut(usize),
+    ) {
+        let len = if F == FULL { STEP } else { self.left().min(L * LANES) };
+        let source = whole::<L, F>(&plaintext[self.src + self.at..][..len]);
+        self.pieces::<L, F>(len, |hash, i| hash.load::<L, F>(source, i), round);
+    }
+
+    /// A full step of what is still in registers.
+    #[inline]
+    #[target_feature(enable = "bmi2,pclmulqdq,vpclmulqdq,avx512f,avx512bw")]
+    pub(super) fn step_of(&mut self, plaintext: Data, round: impl FnMut(usize)) {
+        if J::SUMS {
+            let [one, two] = parts(plaintext);
+            self.parts = _mm512_add_epi64(self.parts, sums::parts(one));
+            self.parts = _mm512_add_epi64(self.parts, sums::parts(two));
+        }
+        self.pieces::<WIDE, FULL>(STEP, |_, i| plaintext[i], round);
+    }
+
+    /// A step of `len` octets: `load` gives its registers.
+    #[inline]
+    #[target_feature(enable = "pclmulqdq,vpclmulqdq,avx512f,avx512bw")]
+    fn pieces<const L: usize, const F: Fill>(
+        &mut self,
+        len: usize,
+        load: impl Fn(&mut Self, usize) -> Lanes,
+        mut round: impl FnMut(usize),
+    ) {
+        let (ctx, blocks) = (self.ctx, len.div_ceil(BLOCK));
         let mut part = if F == ANY { Part::any(ctx, blocks) } else { Part::new(ctx, blocks) };
         if self.at == 0 {
             part.lead(self.lead);
         }
         self.at += len;
-        Step { part, source: whole::<L, F>(&source[..len]) }
-    }
-
-    /// Does a step but for its end, with `round` called for rounds 2 to 13 of a keystream between the pieces.
-    #[inline]
-    #[target_feature(enable = "bmi2,vpclmulqdq,avx512f,avx512bw")]
-    pub(super) fn pieces<const L: usize, const F: Fill>(
-        &mut self,
-        step: &mut Step<'a, '_, L, F>,
-        mut round: impl FnMut(usize),
-    ) {
+        let mut register = |part: &mut Part<'a, L>, i: usize| {
+            if i < L {
+                let data = swap(load(self, i));
+                // The first comes last: the step before goes into it.
+                part.register(i, if i == 0 { _mm512_xor_si512(data, self.value) } else { data });
+            }
+        };
         round(2);
-        self.register(step, 1);
+        register(&mut part, 1);
         round(3);
-        self.register(step, 2);
+        register(&mut part, 2);
         round(4);
-        self.register(step, 3);
+        register(&mut part, 3);
         round(5);
-        self.register(step, 4);
+        register(&mut part, 4);
         round(6);
-        self.register(step, 5);
+        register(&mut part, 5);
         round(7);
-        self.register(step, 6);
+        register(&mut part, 6);
         round(8);
-        self.register(step, 7);
+        register(&mut part, 7);
         round(9);
-        self.register(step, 0);
+        register(&mut part, 0);
         round(10);
         round(11);
-        step.part.reduce_low();
+        part.reduce_low();
         round(12);
-        step.part.reduce_middle();
+        part.reduce_middle();
         round(13);
+        self.value = part.value();
     }
 
-    /// Ends a step.
+    /// Loads register `i` of a step and adds it to the sum.
     #[inline]
-    #[target_feature(enable = "avx512f")]
-    pub(super) fn end<const L: usize, const F: Fill>(&mut self, step: &Step<'a, '_, L, F>) {
-        self.value = step.part.value();
-    }
-
-    /// Takes in register `i` of a step, if it has so many.
-    #[inline]
-    #[target_feature(enable = "bmi2,vpclmulqdq,avx512f,avx512bw")]
-    fn register<const L: usize, const F: Fill>(&mut self, step: &mut Step<'a, '_, L, F>, i: usize) {
-        if i >= L {
-            return;
-        }
+    #[target_feature(enable = "bmi2,avx512f,avx512bw")]
+    fn load<const L: usize, const F: Fill>(&mut self, source: &[u8], i: usize) -> Lanes {
         let place = i * LANES;
-        let mut data;
         if is_full::<L, F>(i) {
-            data = load(step.source, place);
             if J::SUMS {
-                self.words.add(step.source[place..].first_chunk().expect("a full register"));
+                self.words.add(source[place..].first_chunk().expect("a full register"));
             }
-        } else {
-            data = load_part(step.source, place);
-            if J::SUMS {
-                self.parts = _mm512_add_epi64(self.parts, sums::parts([data]));
-            }
+            return load(source, place);
         }
-        data = swap(data);
-        if i == 0 {
-            data = _mm512_xor_si512(data, self.value);
+        let data = load_part(source, place);
+        if J::SUMS {
+            self.parts = _mm512_add_epi64(self.parts, sums::parts([data]));
         }
-        step.part.register(i, data);
+        data
     }
 
     /// Eight parts of the sum.
@@ -183,10 +186,4 @@ impl<'a, J: Job<'a>> Hash<'a, J> {
     pub(super) fn sum(&self) -> Lanes {
         _mm512_add_epi64(self.parts, self.words.parts())
     }
-}
-
-/// A step of a hash.
-pub(super) struct Step<'a, 'p, const L: usize, const F: Fill> {
-    part: Part<'a, L>,
-    source: &'p [u8],
 }
