@@ -158,14 +158,14 @@ impl<'a, J: Job<'a>> Crypt<'a, J> {
         }
     }
 
-    /// Ends a step: the last round, the move and the sum. Each `SITE` has a body of its own.
+    /// Ends a step: the last round, the move and the sum; gives what became of it, zeros behind. Each `SITE` has a body of its own.
     #[inline]
     #[target_feature(enable = "aes,bmi2,vaes,avx512f,avx512bw")]
     pub(super) fn finish<const L: usize, const F: Fill, const SITE: u8>(
         &mut self,
         frame: &mut [u8],
         mut states: Data,
-    ) {
+    ) -> Data {
         let source = &frame[self.src + self.at..self.src + self.len];
         let len = source.len().min(L * LANES);
         let mut data = load_step::<L, F>(&source[..len]);
@@ -184,6 +184,7 @@ impl<'a, J: Job<'a>> Crypt<'a, J> {
             self.add(two);
         }
         self.at += len;
+        stored
     }
 }
 

@@ -103,16 +103,23 @@ impl<'a, J: Job<'a>> Hash<'a, J> {
         self.pieces::<L, F>(len, |hash, i| hash.load::<L, F>(source, i), round);
     }
 
-    /// A full step of what is still in registers.
+    /// A step of what is still in registers, with zeros behind its end.
     #[inline]
     #[target_feature(enable = "bmi2,pclmulqdq,vpclmulqdq,avx512f,avx512bw")]
-    pub(super) fn step_of(&mut self, plaintext: Data, round: impl FnMut(usize)) {
+    pub(super) fn step_of<const L: usize, const F: Fill>(
+        &mut self,
+        plaintext: Data,
+        round: impl FnMut(usize),
+    ) {
         if J::SUMS {
             let [one, two] = parts(plaintext);
             self.parts = _mm512_add_epi64(self.parts, sums::parts(one));
-            self.parts = _mm512_add_epi64(self.parts, sums::parts(two));
+            if L > WIDE / 2 {
+                self.parts = _mm512_add_epi64(self.parts, sums::parts(two));
+            }
         }
-        self.pieces::<WIDE, FULL>(STEP, |_, i| plaintext[i], round);
+        let len = if F == FULL { STEP } else { self.left() };
+        self.pieces::<L, F>(len, |_, i| plaintext[i], round);
     }
 
     /// A step of `len` octets: `load` gives its registers.

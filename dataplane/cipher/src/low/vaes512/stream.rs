@@ -65,7 +65,6 @@ pub(super) fn run_one<'a, J: Job<'a>>(job: &mut J) -> Sealed {
     } else {
         crypt.begin(job, read_tag(job.tag()));
         open_one(&mut crypt, &mut hash, job);
-        hash.rest(job.bytes());
         tag = Tagger::new(hash.ctx, hash.value).all();
     }
     let (plain, cipher) = (hash.sum(), crypt.sum.parts());
@@ -75,22 +74,28 @@ pub(super) fn run_one<'a, J: Job<'a>>(job: &mut J) -> Sealed {
 }
 
 /// Decrypts a segment and hashes what comes of it, a step behind and from registers: what was stored a moment ago
-/// cannot be loaded in pieces that lie otherwise. The hash's last step is left to do.
+/// cannot be loaded in pieces that lie otherwise.
 #[inline]
 #[target_feature(enable = "aes,pclmulqdq,bmi2,vaes,vpclmulqdq,avx512f,avx512bw,avx512vl")]
 fn open_one<'a, J: Job<'a>>(crypt: &mut Crypt<'a, J>, hash: &mut Hash<'a, J>, job: &mut J) {
-    if crypt.left() <= STEP {
-        return crypt.rest(job.frame());
-    }
     let mut begun = crypt.first();
-    let mut plaintext = crypt.step::<3>(job.frame(), &mut begun);
+    let mut before = None;
     while crypt.left() > STEP {
-        hash.step_of(plaintext, |round| aes::round::<WIDE>(crypt.ctx, &mut begun.states, round));
-        plaintext = crypt.turn::<4>(job.frame(), &mut begun);
+        let round = |round| aes::round::<WIDE>(crypt.ctx, &mut begun.states, round);
+        match before {
+            None => aes::INNER.skip(1).for_each(round),
+            Some(plaintext) => hash.step_of::<WIDE, FULL>(plaintext, round),
+        }
+        before = Some(crypt.turn::<3>(job.frame(), &mut begun));
     }
     by_registers!(crypt.left(), L => {
-        hash.step_of(plaintext, |round| aes::round::<L>(crypt.ctx, &mut begun.states, round));
-        crypt.finish::<L, LAST, 3>(job.frame(), begun.states);
+        let round = |round| aes::round::<L>(crypt.ctx, &mut begun.states, round);
+        match before {
+            None => aes::INNER.skip(1).for_each(round),
+            Some(plaintext) => hash.step_of::<WIDE, FULL>(plaintext, round),
+        }
+        let plaintext = crypt.finish::<L, LAST, 3>(job.frame(), begun.states);
+        hash.step_of::<L, LAST>(plaintext, |_| {});
     });
 }
 
