@@ -8,7 +8,7 @@ use core::marker::PhantomData;
 use super::ghash::Part;
 use super::lanes::{LANES, Lanes, load, load_part, swap};
 use super::step::{ANY, Data, FULL, Fill, LAST, STEP, WIDE, by_registers, is_full, parts, whole};
-use super::sums::{self, Words};
+use super::sums::{Running, Words};
 use crate::low::Job;
 use crate::low::block::block;
 use crate::low::context::Context;
@@ -27,9 +27,9 @@ pub(super) struct Hash<'a, J> {
     lead: __m128i,
     /// The hash so far, octet-reversed; its lowest lane.
     pub(super) value: Lanes,
-    /// Of the plaintext: of its full registers, and parts of the rest.
+    /// Of the plaintext: what was read from memory beside rounds of AES, and the rest.
     words: Words,
-    parts: Lanes,
+    others: Running,
     jobs: PhantomData<fn() -> J>,
 }
 
@@ -47,7 +47,7 @@ impl<'a, J: Job<'a>> Hash<'a, J> {
             lead,
             value,
             words: Words::ZERO,
-            parts: value,
+            others: Running::zero(),
             jobs: PhantomData,
         }
     }
@@ -64,7 +64,7 @@ impl<'a, J: Job<'a>> Hash<'a, J> {
         self.lead = block(job.associated().value(at.len));
         self.value = _mm512_setzero_si512();
         self.words = Words::ZERO;
-        self.parts = self.value;
+        self.others = Running::zero();
     }
 
     /// Octets to be done.
@@ -113,9 +113,9 @@ impl<'a, J: Job<'a>> Hash<'a, J> {
     ) {
         if J::SUMS {
             let [one, two] = parts(plaintext);
-            self.parts = _mm512_add_epi64(self.parts, sums::parts(one));
+            self.others.add(one);
             if L > WIDE / 2 {
-                self.parts = _mm512_add_epi64(self.parts, sums::parts(two));
+                self.others.add(two);
             }
         }
         let len = if F == FULL { STEP } else { self.left() };
@@ -182,7 +182,7 @@ impl<'a, J: Job<'a>> Hash<'a, J> {
         }
         let data = load_part(source, place);
         if J::SUMS {
-            self.parts = _mm512_add_epi64(self.parts, sums::parts([data]));
+            self.others.add([data]);
         }
         data
     }
@@ -191,6 +191,6 @@ impl<'a, J: Job<'a>> Hash<'a, J> {
     #[inline]
     #[target_feature(enable = "avx512f")]
     pub(super) fn sum(&self) -> Lanes {
-        _mm512_add_epi64(self.parts, self.words.parts())
+        _mm512_add_epi64(self.others.parts(), self.words.parts())
     }
 }
