@@ -129,7 +129,23 @@ pub(super) fn run<'a, J: Job<'a>, const N: usize>(
             && let Ok([source, job]) =
                 jobs.get_disjoint_mut([usize::from(order[i]), usize::from(order[j])])
         {
-            tag = pair::<J>(&mut crypt, job.frame(), &mut hash, source.bytes(), &mut tagger);
+            let (frame, plaintext) = (job.frame(), source.bytes());
+            if crypt.left() > 0 && hash.left() > 0 {
+                let mut begun = crypt.first();
+                while crypt.left() > STEP && hash.left() > STEP {
+                    full::<J>(&mut crypt, frame, &mut hash, plaintext, &mut begun);
+                }
+                let registers = crypt.left().div_ceil(LANES);
+                let (crypt, hash, tagger) = (&mut crypt, &mut hash, &mut tagger);
+                if registers == hash.left().div_ceil(LANES) && registers <= WIDE {
+                    by_registers!(crypt.left(), L => {
+                        last::<J, L, LAST>(crypt, frame, hash, plaintext, begun.states, tagger);
+                    });
+                } else {
+                    last::<J, WIDE, ANY>(crypt, frame, hash, plaintext, begun.states, tagger);
+                }
+                tag = Some(tagger.last());
+            }
         }
         if let Some(i) = tagged {
             found[i].tag = tag.unwrap_or_else(|| tagger.all());
@@ -154,34 +170,6 @@ pub(super) fn run<'a, J: Job<'a>, const N: usize>(
             out[usize::from(*index)] = sealed;
         }
     }
-}
-
-/// Steps of both segments side by side, as far as both go; and the tag, if there were any steps.
-#[inline]
-#[target_feature(enable = "aes,pclmulqdq,bmi2,vaes,vpclmulqdq,avx512f,avx512bw,avx512vl")]
-fn pair<'a, J: Job<'a>>(
-    crypt: &mut Crypt<'a, J>,
-    frame: &mut [u8],
-    hash: &mut Hash<'a, J>,
-    plaintext: &[u8],
-    tagger: &mut Tagger<'_>,
-) -> Option<__m128i> {
-    if crypt.left() == 0 || hash.left() == 0 {
-        return None;
-    }
-    let mut begun = crypt.first();
-    while crypt.left() > STEP && hash.left() > STEP {
-        full::<J>(crypt, frame, hash, plaintext, &mut begun);
-    }
-    let registers = crypt.left().div_ceil(LANES);
-    if registers == hash.left().div_ceil(LANES) && registers <= WIDE {
-        by_registers!(crypt.left(), L => {
-            last::<J, L, LAST>(crypt, frame, hash, plaintext, begun.states, tagger);
-        });
-    } else {
-        last::<J, WIDE, ANY>(crypt, frame, hash, plaintext, begun.states, tagger);
-    }
-    Some(tagger.last())
 }
 
 /// A full step of both, the rounds with the products between them.
