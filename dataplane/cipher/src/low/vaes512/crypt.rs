@@ -7,7 +7,7 @@ use core::marker::PhantomData;
 
 use super::aes::{self, Counter};
 use super::lanes::{LANES, Lanes, hold, load, load_part, store};
-use super::step::{Data, Fill, LAST, STEP, WIDE, by_registers, load_step, parts, store_step};
+use super::step::{Data, Fill, LAST, STEP, WIDE, by_registers, load_step, store_step};
 use super::sums::Running;
 use crate::low::Job;
 use crate::low::context::Context;
@@ -117,12 +117,16 @@ impl<'a, J: Job<'a>> Crypt<'a, J> {
         let [b, j] = self.turn_one::<1, SITE>(frame, begun, keys);
         let [c, k] = self.turn_one::<2, SITE>(frame, begun, keys);
         let [d, l] = self.turn_one::<3, SITE>(frame, begun, keys);
-        self.add(if J::SEALS { [i, j, k, l] } else { [a, b, c, d] });
+        if J::SUMS {
+            self.sum.add(if J::SEALS { [i, j, k, l] } else { [a, b, c, d] });
+        }
         let [a, m] = self.turn_one::<4, SITE>(frame, begun, keys);
         let [b, n] = self.turn_one::<5, SITE>(frame, begun, keys);
         let [c, o] = self.turn_one::<6, SITE>(frame, begun, keys);
         let [d, p] = self.turn_one::<7, SITE>(frame, begun, keys);
-        self.add(if J::SEALS { [m, n, o, p] } else { [a, b, c, d] });
+        if J::SUMS {
+            self.sum.add(if J::SEALS { [m, n, o, p] } else { [a, b, c, d] });
+        }
         self.at += STEP;
         [i, j, k, l, m, n, o, p]
     }
@@ -149,15 +153,6 @@ impl<'a, J: Job<'a>> Crypt<'a, J> {
         [data, ciphered]
     }
 
-    /// Adds ciphertext to the sum.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw")]
-    fn add(&mut self, ciphertext: [Lanes; 4]) {
-        if J::SUMS {
-            self.sum.add(ciphertext);
-        }
-    }
-
     /// Ends a step: the last round, the move and the sum; gives what became of it, zeros behind. Each `SITE` has a body of its own.
     #[inline]
     #[target_feature(enable = "aes,bmi2,vaes,avx512f,avx512bw")]
@@ -178,10 +173,8 @@ impl<'a, J: Job<'a>> Crypt<'a, J> {
             self.next = load_part(source, STEP);
         }
         let stored = store_step::<L, F>(&mut frame[self.dst + self.at..][..len], states);
-        let [one, two] = parts(if J::SEALS { stored } else { data });
-        self.add(one);
-        if L > WIDE / 2 {
-            self.add(two);
+        if J::SUMS {
+            self.sum.add_step::<L>(if J::SEALS { stored } else { data });
         }
         self.at += len;
         stored

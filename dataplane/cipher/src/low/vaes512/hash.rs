@@ -7,8 +7,8 @@ use core::marker::PhantomData;
 
 use super::ghash::Part;
 use super::lanes::{LANES, Lanes, load, load_part, swap};
-use super::step::{ANY, Data, FULL, Fill, LAST, STEP, WIDE, by_registers, is_full, parts, whole};
-use super::sums::{Running, Words};
+use super::step::{ANY, Data, FULL, Fill, LAST, STEP, WIDE, by_registers, is_full, whole};
+use super::sums::{self, Words};
 use crate::low::Job;
 use crate::low::block::block;
 use crate::low::context::Context;
@@ -27,9 +27,9 @@ pub(super) struct Hash<'a, J> {
     lead: __m128i,
     /// The hash so far, octet-reversed; its lowest lane.
     pub(super) value: Lanes,
-    /// Of the plaintext: what was read from memory beside rounds of AES, and the rest.
+    /// Of the plaintext that was read from memory: of full registers, and parts of the rest.
     words: Words,
-    others: Running,
+    parts: Lanes,
     jobs: PhantomData<fn() -> J>,
 }
 
@@ -47,7 +47,7 @@ impl<'a, J: Job<'a>> Hash<'a, J> {
             lead,
             value,
             words: Words::ZERO,
-            others: Running::zero(),
+            parts: value,
             jobs: PhantomData,
         }
     }
@@ -64,7 +64,7 @@ impl<'a, J: Job<'a>> Hash<'a, J> {
         self.lead = block(job.associated().value(at.len));
         self.value = _mm512_setzero_si512();
         self.words = Words::ZERO;
-        self.others = Running::zero();
+        self.parts = self.value;
     }
 
     /// Octets to be done.
@@ -103,7 +103,7 @@ impl<'a, J: Job<'a>> Hash<'a, J> {
         self.pieces::<L, F>(len, |hash, i| hash.load::<L, F>(source, i), round);
     }
 
-    /// A step of what is still in registers, with zeros behind its end.
+    /// A step of what is still in registers, with zeros behind its end; not added to the sum.
     #[inline]
     #[target_feature(enable = "bmi2,pclmulqdq,vpclmulqdq,avx512f,avx512bw")]
     pub(super) fn step_of<const L: usize, const F: Fill>(
@@ -111,13 +111,6 @@ impl<'a, J: Job<'a>> Hash<'a, J> {
         plaintext: Data,
         round: impl FnMut(usize),
     ) {
-        if J::SUMS {
-            let [one, two] = parts(plaintext);
-            self.others.add(one);
-            if L > WIDE / 2 {
-                self.others.add(two);
-            }
-        }
         let len = if F == FULL { STEP } else { self.left() };
         self.pieces::<L, F>(len, |_, i| plaintext[i], round);
     }
@@ -182,15 +175,15 @@ impl<'a, J: Job<'a>> Hash<'a, J> {
         }
         let data = load_part(source, place);
         if J::SUMS {
-            self.others.add([data]);
+            self.parts = _mm512_add_epi64(self.parts, sums::parts([data]));
         }
         data
     }
 
-    /// Eight parts of the sum.
+    /// Eight parts of the sum of what was read from memory.
     #[inline]
     #[target_feature(enable = "avx512f")]
     pub(super) fn sum(&self) -> Lanes {
-        _mm512_add_epi64(self.others.parts(), self.words.parts())
+        _mm512_add_epi64(self.parts, self.words.parts())
     }
 }

@@ -73,9 +73,9 @@ pub(super) fn store_step<const L: usize, const F: Fill>(octets: &mut [u8], mut d
     data
 }
 
-/// The two parts of a step; only the first is used up to four registers.
+/// The two halves of a step; only the first is used up to four registers.
 #[inline]
-pub(super) fn parts(data: Data) -> [[Lanes; 4]; 2] {
+pub(super) fn halves(data: Data) -> [[Lanes; 4]; 2] {
     let [a, b, c, d, e, f, g, h] = data;
     [[a, b, c, d], [e, f, g, h]]
 }

@@ -11,7 +11,7 @@ use super::crypt::{Begun, Crypt};
 use super::hash::Hash;
 use super::lanes::{LANES, Lanes};
 use super::step::{ANY, Data, FULL, Fill, LAST, STEP, WIDE, by_registers};
-use super::sums;
+use super::sums::{self, Running};
 use crate::low::Job;
 use crate::low::block::{read_tag, write_tag};
 use crate::segment::{Sealed, Sums};
@@ -56,28 +56,34 @@ pub(super) fn run_one<'a, J: Job<'a>>(job: &mut J) -> Sealed {
     let mut hash = Hash::<J>::idle(job.context());
     hash.begin(job);
     let mut crypt = Crypt::<J>::idle(job.context());
-    let tag;
+    let (tag, plain);
     if J::SEALS {
         hash.rest(job.bytes());
+        plain = hash.sum();
         tag = Tagger::new(hash.ctx, hash.value).all();
         crypt.begin(job, tag);
         crypt.rest(job.frame());
     } else {
         crypt.begin(job, read_tag(job.tag()));
-        open_one(&mut crypt, &mut hash, job);
+        plain = open_one(&mut crypt, &mut hash, job).parts();
         tag = Tagger::new(hash.ctx, hash.value).all();
     }
-    let (plain, cipher) = (hash.sum(), crypt.sum.parts());
+    let cipher = crypt.sum.parts();
     let (before, after) = if J::SEALS { (plain, cipher) } else { (cipher, plain) };
     let [before, after] = sums::finish_two(before, after);
     Sealed { tag: write_tag(tag), sums: Sums { before, after } }
 }
 
 /// Decrypts a segment and hashes what comes of it, a step behind and from registers: what was stored a moment ago
-/// cannot be loaded in pieces that lie otherwise.
+/// cannot be loaded in pieces that lie otherwise. Gives the sum of the plaintext.
 #[inline]
 #[target_feature(enable = "aes,pclmulqdq,bmi2,vaes,vpclmulqdq,avx512f,avx512bw,avx512vl")]
-fn open_one<'a, J: Job<'a>>(crypt: &mut Crypt<'a, J>, hash: &mut Hash<'a, J>, job: &mut J) {
+fn open_one<'a, J: Job<'a>>(
+    crypt: &mut Crypt<'a, J>,
+    hash: &mut Hash<'a, J>,
+    job: &mut J,
+) -> Running {
+    let mut sum = Running::zero();
     let mut begun = crypt.first();
     let mut before = None;
     while crypt.left() > STEP {
@@ -86,7 +92,9 @@ fn open_one<'a, J: Job<'a>>(crypt: &mut Crypt<'a, J>, hash: &mut Hash<'a, J>, jo
             None => aes::INNER.skip(1).for_each(round),
             Some(plaintext) => hash.step_of::<WIDE, FULL>(plaintext, round),
         }
-        before = Some(crypt.turn::<3>(job.frame(), &mut begun));
+        let plaintext = crypt.turn::<3>(job.frame(), &mut begun);
+        sum.add_step::<WIDE>(plaintext);
+        before = Some(plaintext);
     }
     by_registers!(crypt.left(), L => {
         let round = |round| aes::round::<L>(crypt.ctx, &mut begun.states, round);
@@ -95,8 +103,10 @@ fn open_one<'a, J: Job<'a>>(crypt: &mut Crypt<'a, J>, hash: &mut Hash<'a, J>, jo
             Some(plaintext) => hash.step_of::<WIDE, FULL>(plaintext, round),
         }
         let plaintext = crypt.finish::<L, LAST, 3>(job.frame(), begun.states);
+        sum.add_step::<L>(plaintext);
         hash.step_of::<L, LAST>(plaintext, |_| {});
     });
+    sum
 }
 
 /// The same with at most `N` segments; `N` is a multiple of four.

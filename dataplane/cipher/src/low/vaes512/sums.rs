@@ -9,6 +9,7 @@
 use core::arch::x86_64::*;
 
 use super::lanes::{Lanes, evens, hold_number, odds};
+use super::step::{Data, WIDE, halves};
 
 /// A running sum of at most 64 KiB.
 #[derive(Clone, Copy)]
@@ -40,6 +41,17 @@ impl Running {
         self.whole = _mm512_add_epi64(self.whole, sum);
         let quarter = _mm512_avg_epu16(_mm512_avg_epu16(a, b), _mm512_avg_epu16(c, d));
         self.about = _mm512_add_epi64(self.about, _mm512_srli_epi64::<48>(quarter));
+    }
+
+    /// Adds a step of `L` registers.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw")]
+    pub(super) fn add_step<const L: usize>(&mut self, octets: Data) {
+        let [one, two] = halves(octets);
+        self.add(one);
+        if L > WIDE / 2 {
+            self.add(two);
+        }
     }
 
     /// Eight parts of the sum, each below 2^34.
