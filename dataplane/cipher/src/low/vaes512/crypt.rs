@@ -107,8 +107,9 @@ impl<'a, J: Job<'a>> Crypt<'a, J> {
         Begun { states, count }
     }
 
-    /// Ends a full step that is not the last, gives what became of it, and does the first round of the next, register by register: done one
-    /// after the other, what is not a round of AES would come in a heap and the units for those stand idle.
+    /// Ends a full step that is not the last and does the first round of the next, register by register: done one
+    /// after the other, what is not a round of AES would come in a heap and the units for those stand idle. Gives
+    /// what became of the step. Each `SITE` has a body of its own.
     #[inline]
     #[target_feature(enable = "aes,bmi2,vaes,avx512f,avx512bw")]
     pub(super) fn turn<const SITE: u8>(&mut self, frame: &mut [u8], begun: &mut Begun) -> Data {
@@ -153,7 +154,8 @@ impl<'a, J: Job<'a>> Crypt<'a, J> {
         [data, ciphered]
     }
 
-    /// Ends a step: the last round, the move and the sum; gives what became of it, zeros behind. Each `SITE` has a body of its own.
+    /// Ends a step: the last round, the move and the sum. Gives what became of it, with zeros behind. Each `SITE` has
+    /// a body of its own.
     #[inline]
     #[target_feature(enable = "aes,bmi2,vaes,avx512f,avx512bw")]
     pub(super) fn finish<const L: usize, const F: Fill, const SITE: u8>(
