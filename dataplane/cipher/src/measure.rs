@@ -1,5 +1,5 @@
-//! What benchmarks ask of this crate and the program does not: kernels by name, and the least time that
-//! the CPU's units allow.
+//! What benchmarks ask of this crate and the program does not: kernels by name, the least time that
+//! the CPU's units allow, a clock between fences.
 //!
 //! Owns: names and dispatch. Only with feature `measure`.
 
@@ -68,6 +68,24 @@ pub fn bound(segments: u64, len: u16) -> bool {
     #[cfg(not(target_arch = "x86_64"))]
     let done = segments == 0 && len == 0;
     done
+}
+
+/// How long `work` takes, by itself: in ticks of the CPU's counter between fences, so that nothing from
+/// before or behind it overlaps. In nanoseconds where there is no such counter.
+#[inline]
+pub fn timed(work: impl FnOnce()) -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let start = low::ticks();
+        work();
+        low::ticks() - start
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let start = std::time::Instant::now();
+        work();
+        start.elapsed().as_nanos() as u64
+    }
 }
 
 /// Whether two tags are equal, found as the kernels find it; to time.

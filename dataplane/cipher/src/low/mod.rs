@@ -21,6 +21,8 @@ mod block;
 #[cfg(feature = "measure")]
 mod bound;
 mod classes;
+#[cfg(feature = "measure")]
+mod clock;
 mod context;
 mod vaes256;
 mod vaes512;
@@ -28,6 +30,8 @@ mod wipe;
 
 #[cfg(feature = "measure")]
 pub(crate) use bound::bound;
+#[cfg(feature = "measure")]
+pub(crate) use clock::ticks;
 pub(crate) use context::Context;
 
 use subtle::{Choice, ConstantTimeEq};
