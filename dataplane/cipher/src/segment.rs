@@ -84,6 +84,7 @@ pub struct Payload {
 /// A payload of zeros, or of no octets, has 0; any other a value from 1 to 65535, and 65535 where
 /// the sum is a multiple of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(C)]
 pub struct Sums {
     /// Of the octets found at `at.src`.
     pub before: u16,
@@ -93,6 +94,7 @@ pub struct Sums {
 
 /// What sealing a segment gives beside its ciphertext.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(C)]
 #[must_use = "a sealed payload without its tag is lost"]
 pub struct Sealed {
     /// Goes into the tag option.

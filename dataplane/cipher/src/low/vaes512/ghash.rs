@@ -55,8 +55,8 @@ impl Products {
     #[target_feature(enable = "avx512f,avx512bw,vpclmulqdq")]
     pub(super) fn of_data<const L: usize>(data: [Lanes; L], powers: &[[__m128i; 4]; L]) -> Self {
         let mut sum = Self::of(swap(data[0]), load_lanes(&powers[0]));
-        for (data, powers) in data.into_iter().zip(powers).skip(1) {
-            sum.add(swap(data), load_lanes(powers));
+        for i in 1..L {
+            sum.add(swap(data[i]), load_lanes(&powers[i]));
         }
         sum
     }

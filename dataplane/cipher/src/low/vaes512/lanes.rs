@@ -5,6 +5,9 @@
 
 use core::arch::asm;
 use core::arch::x86_64::*;
+use core::mem::{offset_of, transmute};
+
+use crate::segment::{Sealed, Sums, TAG_LEN, Tag};
 
 /// Four blocks of 16 octets.
 pub(super) type Lanes = __m512i;
@@ -62,6 +65,28 @@ pub(super) fn store_part(bytes: &mut [u8], at: usize, lanes: Lanes) -> Lanes {
 pub(super) fn load_lanes(blocks: &[__m128i; 4]) -> Lanes {
     // SAFETY: a reference to four blocks, 64 readable octets; the load needs no alignment.
     unsafe { _mm512_loadu_si512(blocks.as_ptr().cast()) }
+}
+
+/// A tag in the first 12 octets of a block, zeros behind. Loaded in the two words that it was written in: a wider load
+/// would wait until they have left for the cache.
+#[inline]
+#[target_feature(enable = "avx512f")]
+pub(super) fn received(tag: &Tag) -> __m128i {
+    let [a, b, c, d, e, f, g, h, i, j, k, l] = *tag;
+    let low = hold_number(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
+    let high = u32::from_le_bytes([i, j, k, l]);
+    _mm_set_epi64x(i64::from(high), low as i64)
+}
+
+/// The outcome whose octets these are: the tag, then the sums before and after. Written whole: what is put together in
+/// memory is waited for when it is moved on.
+#[inline]
+#[target_feature(enable = "sse2")]
+pub(super) fn outcome(block: __m128i) -> Sealed {
+    const { assert!(offset_of!(Sealed, tag) == 0 && offset_of!(Sealed, sums) == TAG_LEN) };
+    const { assert!(offset_of!(Sums, before) == 0 && offset_of!(Sums, after) == 2) };
+    // SAFETY: 16 octets, without a gap, and all values of them are outcomes.
+    unsafe { transmute(block) }
 }
 
 /// Keeps the order of the source: what is held is computed neither before what was held earlier

@@ -34,32 +34,41 @@ pub(super) fn expand<T>(
 /// Seals, or decrypts and finds the tags that there should have been, at most [`BATCH`] jobs.
 #[target_feature(enable = "aes,pclmulqdq,bmi2,vaes,vpclmulqdq,avx512f,avx512bw,avx512vl")]
 pub(super) fn run<'a, J: Job<'a>>(jobs: &mut [J], out: &mut [Sealed]) {
+    if let ([job], [out]) = (&mut *jobs, &mut *out) {
+        *out = run_one(job);
+        return;
+    }
     let classes = Classes::of(jobs, [LANES, 2 * LANES, short::SHORT]);
     let [one, two, four, longs] = classes.orders();
-    for order in one.chunks(4) {
-        match order.len() {
-            1 => short::run::<J, 1, 1>(jobs, out, order),
-            _ => short::run::<J, 4, 1>(jobs, out, order),
-        }
-    }
-    for order in two.chunks(4) {
-        match order.len() {
-            1 => short::run::<J, 1, 2>(jobs, out, order),
-            _ => short::run::<J, 4, 2>(jobs, out, order),
-        }
-    }
-    for order in four.chunks(4) {
-        match order.len() {
-            1 => short::run::<J, 1, 4>(jobs, out, order),
-            _ => short::run::<J, 4, 4>(jobs, out, order),
-        }
-    }
+    shorts::<J, 1>(jobs, out, one);
+    shorts::<J, 2>(jobs, out, two);
+    shorts::<J, 4>(jobs, out, four);
     match longs {
         [] => {}
-        [index] => {
-            let index = usize::from(*index);
-            out[index] = stream::run_one(&mut jobs[index]);
-        }
+        [index] => out[usize::from(*index)] = run_one(&mut jobs[usize::from(*index)]),
         _ => stream::run::<J, BATCH>(jobs, out, longs),
+    }
+}
+
+/// Short segments of `L` registers.
+#[inline]
+#[target_feature(enable = "aes,pclmulqdq,bmi2,vaes,vpclmulqdq,avx512f,avx512bw,avx512vl")]
+fn shorts<'a, J: Job<'a>, const L: usize>(jobs: &mut [J], out: &mut [Sealed], order: &[u8]) {
+    for order in order.chunks(short::GROUP) {
+        match order {
+            [index] => out[usize::from(*index)] = run_one(&mut jobs[usize::from(*index)]),
+            _ => short::run::<J, L>(jobs, out, order),
+        }
+    }
+}
+
+/// One segment by itself.
+#[target_feature(enable = "aes,pclmulqdq,bmi2,vaes,vpclmulqdq,avx512f,avx512bw,avx512vl")]
+fn run_one<'a, J: Job<'a>>(job: &mut J) -> Sealed {
+    match usize::from(job.at().len).div_ceil(LANES) {
+        0 | 1 => short::run_one::<J, 1>(job),
+        2 => short::run_one::<J, 2>(job),
+        3 | 4 => short::run_one::<J, 4>(job),
+        _ => stream::run_one(job),
     }
 }

@@ -4,18 +4,21 @@
 //! units idle most of the time; `N` of them, `L` registers each, fill the gaps.
 
 use core::arch::x86_64::*;
+use core::slice;
 
 use super::aes::{self, Counter};
 use super::ghash::{Products, hashes};
-use super::lanes::{LANES, Lanes, load, load_part, store, store_part};
+use super::lanes::{LANES, Lanes, load, load_part, outcome, received, store, store_part};
 use super::sums;
 use crate::low::Job;
-use crate::low::block::{block, read_tag, write_tag};
+use crate::low::block::block;
 use crate::low::context::Context;
-use crate::segment::{Payload, Sealed, Sums};
+use crate::segment::{Payload, Sealed};
 
 /// Longest payload that is short.
 pub(super) const SHORT: usize = 4 * LANES;
+/// Segments of a group.
+pub(super) const GROUP: usize = 4;
 /// Octets of a block.
 const BLOCK: usize = 16;
 
@@ -53,50 +56,66 @@ macro_rules! each {
     }};
 }
 
-/// Seals, or decrypts and finds the tags that there should have been, the 1 to `N` segments of `order`, each
+/// Seals, or decrypts and finds the tags that there should have been, the 1 to [`GROUP`] segments of `order`, each
 /// of more than `L / 2` registers and no more than `L`.
 #[inline]
 #[target_feature(enable = "aes,pclmulqdq,bmi2,vaes,vpclmulqdq,avx512f,avx512bw,avx512vl")]
-pub(super) fn run<'a, J: Job<'a>, const N: usize, const L: usize>(
+pub(super) fn run<'a, J: Job<'a>, const L: usize>(
     jobs: &mut [J],
     out: &mut [Sealed],
     order: &[u8],
 ) {
     let Some(last) = order.len().checked_sub(1) else { return };
-    let group = each!(N, i => of(jobs, order[i.min(last)]));
+    let group = each!(GROUP, i => usize::from(order[i.min(last)]));
+    let blocks = outcomes::<J, GROUP, L>(jobs, group);
+    for (index, block) in group.into_iter().zip(blocks) {
+        out[index] = outcome(block);
+    }
+}
+
+/// The same with one segment.
+#[inline]
+#[target_feature(enable = "aes,pclmulqdq,bmi2,vaes,vpclmulqdq,avx512f,avx512bw,avx512vl")]
+pub(super) fn run_one<'a, J: Job<'a>, const L: usize>(job: &mut J) -> Sealed {
+    let [block] = outcomes::<J, 1, L>(slice::from_mut(job), [0]);
+    outcome(block)
+}
+
+/// What comes of 1 or [`GROUP`] segments, for [`outcome`].
+#[inline]
+#[target_feature(enable = "aes,pclmulqdq,bmi2,vaes,vpclmulqdq,avx512f,avx512bw,avx512vl")]
+fn outcomes<'a, J: Job<'a>, const N: usize, const L: usize>(
+    jobs: &mut [J],
+    group: [usize; N],
+) -> [__m128i; N] {
+    let group = each!(N, i => of(jobs, group[i]));
     let before = each!(N, i => load_segment::<J, L>(jobs, &group[i]));
     let (tags, after) = if J::SEALS {
         let tags = tags(jobs, &group, &before);
         (tags, crypt(jobs, &group, &before, tags))
     } else {
-        let received = each!(N, i => read_tag(jobs[group[i].job].tag()));
+        let received = each!(N, i => received(jobs[group[i].job].tag()));
         let after = crypt(jobs, &group, &before, received);
         (tags(jobs, &group, &after), after)
     };
     let read = each!(N, i => sums::parts(before[i]));
     let written = each!(N, i => sums::parts(after[i]));
     if N == 1 {
-        let [before, after] = sums::finish_two(read[0], written[0]);
-        out[group[0].job] = Sealed { tag: write_tag(tags[0]), sums: Sums { before, after } };
-        return;
+        return [sums::beside(tags[0], read[0], written[0]); N];
     }
-    let mut parts = [_mm512_setzero_si512(); 8];
-    parts[..N].copy_from_slice(&read);
-    parts[4..4 + N].copy_from_slice(&written);
-    let sums = sums::finish(parts);
-    for i in 0..N {
-        let sums = Sums { before: sums[i], after: sums[i + 4] };
-        out[group[i].job] = Sealed { tag: write_tag(tags[i]), sums };
-    }
+    let four = |all: [Lanes; N]| sums::of_four([all[0], all[1], all[2], all[3]]);
+    let (read, written) = (four(read), four(written));
+    let four = sums::beside_four([tags[0], tags[1], tags[2], tags[3]], read, written);
+    each!(N, i => four[i])
 }
 
 /// What is to be known of a segment.
 #[inline]
 #[target_feature(enable = "sse2")]
-fn of<'a, J: Job<'a>>(jobs: &[J], index: u8) -> Short<'a> {
-    let job = &jobs[usize::from(index)];
+fn of<'a, J: Job<'a>>(jobs: &[J], index: usize) -> Short<'a> {
+    let job = &jobs[index];
     let (at, associated) = (job.at(), job.associated());
-    Short { job: usize::from(index), ctx: job.context(), at, offset: associated.offset }
+    Short { job: index, ctx: job.context(), at, offset: associated.offset }
 }
 
 /// A payload, with zeros behind.

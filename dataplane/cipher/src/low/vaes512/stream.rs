@@ -9,12 +9,11 @@ use core::arch::x86_64::*;
 use super::aes::{self, Tagger};
 use super::crypt::{Begun, Crypt};
 use super::hash::Hash;
-use super::lanes::{LANES, Lanes};
+use super::lanes::{LANES, Lanes, outcome, received};
 use super::step::{ANY, Data, FULL, Fill, LAST, STEP, WIDE, by_registers};
 use super::sums::{self, Running};
 use crate::low::Job;
-use crate::low::block::{read_tag, write_tag};
-use crate::segment::{Sealed, Sums};
+use crate::segment::Sealed;
 
 /// Segments that the hash goes ahead of the keystream when sealing: one is being hashed while the next
 /// one's tag is found.
@@ -31,28 +30,15 @@ struct Found {
     cipher: Lanes,
 }
 
-/// Tells what came of up to four segments. Straight code: an outcome that is put together in memory and then moved
-/// would be waited for.
+/// What is to be told of four segments.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-fn tell<'a, J: Job<'a>>(found: &[Found; 4], order: &[u8], out: &mut [Sealed]) {
+#[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl")]
+fn outcomes<'a, J: Job<'a>>(found: &[Found; 4]) -> [__m128i; 4] {
     let [a, b, c, d] = found;
-    let plain = [a.plain, b.plain, c.plain, d.plain];
-    let cipher = [a.cipher, b.cipher, c.cipher, d.cipher];
+    let plain = sums::of_four([a.plain, b.plain, c.plain, d.plain]);
+    let cipher = sums::of_four([a.cipher, b.cipher, c.cipher, d.cipher]);
     let (before, after) = if J::SEALS { (plain, cipher) } else { (cipher, plain) };
-    let [e, f, g, h] = before;
-    let [i, j, k, l] = after;
-    let sums = sums::finish([e, f, g, h, i, j, k, l]);
-    macro_rules! each {
-        ($($i:literal)*) => {$(
-            if let Some(index) = order.get($i) {
-                let out = &mut out[usize::from(*index)];
-                out.tag = write_tag(found[$i].tag);
-                out.sums = Sums { before: sums[$i], after: sums[$i + 4] };
-            }
-        )*};
-    }
-    each!(0 1 2 3);
+    sums::beside_four([a.tag, b.tag, c.tag, d.tag], before, after)
 }
 
 /// Seals one segment, or decrypts it and finds the tag that there should have been.
@@ -69,14 +55,13 @@ pub(super) fn run_one<'a, J: Job<'a>>(job: &mut J) -> Sealed {
         crypt.begin(job, tag);
         crypt.rest(job.frame());
     } else {
-        crypt.begin(job, read_tag(job.tag()));
+        crypt.begin(job, received(job.tag()));
         plain = open_one(&mut crypt, &mut hash, job).parts();
         tag = Tagger::new(hash.ctx, hash.value).all();
     }
     let cipher = crypt.sum.parts();
     let (before, after) = if J::SEALS { (plain, cipher) } else { (cipher, plain) };
-    let [before, after] = sums::finish_two(before, after);
-    Sealed { tag: write_tag(tag), sums: Sums { before, after } }
+    outcome(sums::beside(tag, before, after))
 }
 
 /// Decrypts a segment and hashes what comes of it, a step behind and from registers: what was stored a moment ago
@@ -136,7 +121,7 @@ pub(super) fn run<'a, J: Job<'a>, const N: usize>(
         }
         if let Some(i) = ciphered {
             let job = &mut jobs[usize::from(order[i])];
-            let tag = if J::SEALS { found[i].tag } else { read_tag(job.tag()) };
+            let tag = if J::SEALS { found[i].tag } else { received(job.tag()) };
             crypt.begin(job, tag);
         }
         let mut tag = None;
@@ -180,7 +165,9 @@ pub(super) fn run<'a, J: Job<'a>, const N: usize>(
         }
     }
     for (order, found) in order.chunks(4).zip(found.as_chunks().0) {
-        tell::<J>(found, order, out);
+        for (index, block) in order.iter().zip(outcomes::<J>(found)) {
+            out[usize::from(*index)] = outcome(block);
+        }
     }
 }
 

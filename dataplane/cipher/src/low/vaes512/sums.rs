@@ -118,40 +118,46 @@ pub(super) fn parts<const L: usize>(octets: [Lanes; L]) -> Lanes {
     running.parts()
 }
 
-/// Eight sums at once from their parts, in 16 bits, with their octets exchanged back.
+/// The parts of four sums, two of each.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-pub(super) fn finish(parts: [Lanes; 8]) -> [u16; 8] {
-    let [a, b, c, d, e, f, g, h] = parts;
-    let (ab, cd, ef, gh) = (pairs(a, b), pairs(c, d), pairs(e, f), pairs(g, h));
-    let low = _mm512_add_epi64(evens(ab, cd), odds(ab, cd));
-    let high = _mm512_add_epi64(evens(ef, gh), odds(ef, gh));
-    let totals = _mm512_add_epi64(evens(low, high), odds(low, high));
+#[target_feature(enable = "avx512f")]
+pub(super) fn of_four(parts: [Lanes; 4]) -> Lanes {
+    let [a, b, c, d] = parts;
+    let (ab, cd) = (pairs(a, b), pairs(c, d));
+    _mm512_add_epi64(evens(ab, cd), odds(ab, cd))
+}
+
+/// Each of four tags with its sums behind, from [`of_four`].
+#[inline]
+#[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl")]
+pub(super) fn beside_four(tags: [__m128i; 4], before: Lanes, after: Lanes) -> [__m128i; 4] {
+    let totals = _mm512_add_epi64(evens(before, after), odds(before, after));
     // The carries back in, three times: the last time there is at most one.
     let words = _mm512_cvtepi64_epi16(around(around(around(totals))));
-    let exchange = _mm_set_epi64x(0x0e0f_0c0d_0a0b_0809, 0x0607_0405_0203_0001);
-    let words = _mm_shuffle_epi8(words, exchange);
-    let (one, two) = (
-        _mm_cvtsi128_si64(words) as u64,
-        _mm_cvtsi128_si64(_mm_unpackhi_epi64(words, words)) as u64,
-    );
-    let word = |of: u64, i: u32| (of >> (16 * i)) as u16;
+    // Octets exchanged back; the first sum before and the first after, and so on.
+    let order = _mm_set_epi64x(0x0e0f_0607_0c0d_0405, 0x0a0b_0203_0809_0001);
+    let words = _mm_shuffle_epi8(words, order);
+    let [a, b, c, d] = tags;
     [
-        word(one, 0),
-        word(one, 1),
-        word(one, 2),
-        word(one, 3),
-        word(two, 0),
-        word(two, 1),
-        word(two, 2),
-        word(two, 3),
+        _mm_blend_epi32::<8>(a, _mm_shuffle_epi32::<0x00>(words)),
+        _mm_blend_epi32::<8>(b, _mm_shuffle_epi32::<0x55>(words)),
+        _mm_blend_epi32::<8>(c, _mm_shuffle_epi32::<0xaa>(words)),
+        _mm_blend_epi32::<8>(d, words),
     ]
+}
+
+/// A tag with its sums behind.
+#[inline]
+#[target_feature(enable = "sse4.1,avx512f,avx512bw,avx512vl")]
+pub(super) fn beside(tag: __m128i, before: Lanes, after: Lanes) -> __m128i {
+    let [before, after] = finish_two(before, after);
+    _mm_insert_epi32::<3>(tag, (u32::from(after) << 16 | u32::from(before)) as i32)
 }
 
 /// Two sums from their parts.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-pub(super) fn finish_two(one: Lanes, other: Lanes) -> [u16; 2] {
+fn finish_two(one: Lanes, other: Lanes) -> [u16; 2] {
     let both = pairs(one, other);
     let halves =
         _mm256_add_epi64(_mm512_castsi512_si256(both), _mm512_extracti64x4_epi64::<1>(both));
