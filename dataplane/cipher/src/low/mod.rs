@@ -4,13 +4,16 @@
 //! Not: the meaning of the protection (spec section 3, stated plainly in `model`) nor the choice
 //! of kernel.
 //!
-//! The safety argument. Two things are unsafe here. (1) Entering a function compiled for
+//! The safety argument. Three things are unsafe here. (1) Entering a function compiled for
 //! instructions that the CPU may lack: an [`Available`] is made only where all that its kernel
 //! uses were detected, a [`Context`] only from an [`Available`], and a batch goes to the kernel
 //! that all its contexts name. (2) Loads and stores through pointers: all are in the `lanes` or the
 //! `blocks` of a kernel, and each takes a slice that is cut to the accessed length by a check that
 //! release builds keep, or masks what lies behind the slice's end. Masked octets are not accessed (Intel SDM
-//! 15.6.1): a payload may end at a page's end. Everything else, arithmetic on registers included, is safe code.
+//! 15.6.1): a payload may end at a page's end. (3) The octets of an outcome taken from a register as a whole: both are
+//! 16 octets without a gap, of which all values are valid, and the compiler checks the places. Besides these there are
+//! instructions of SSE2, which every CPU of this architecture has, and assembly that holds an order or clears
+//! registers and touches no memory. Everything else, arithmetic on registers included, is safe code.
 //!
 //! Secrets. Contexts are wiped on drop. At the end of a batch all vector registers are cleared.
 //! What the compiler spilt to the stack (states, never whole key schedules) stays there until it

@@ -5,7 +5,7 @@
 use core::arch::x86_64::*;
 
 use super::lanes::{LANES, Lanes, hold, hold_block, load_lanes};
-use super::step::{Data, WIDE};
+use super::step::Data;
 use crate::low::block::block;
 use crate::low::context::{Context, ROUND_KEYS};
 
@@ -131,24 +131,15 @@ impl Counter {
         state
     }
 
-    /// The states of `L` registers that begin `octets` into the keystream.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw")]
-    pub(super) fn states<const L: usize>(&self, octets: usize) -> Data {
-        let mut count = self.count(octets);
-        let mut states = [self.base; WIDE];
-        for state in states.iter_mut().take(L) {
-            *state = self.state(&mut count);
-        }
-        states
-    }
-
-    /// The states of the first `L` registers.
+    /// The states of the first `L` registers after the first key addition.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw")]
     pub(super) fn first<const L: usize>(&self) -> [Lanes; L] {
+        let mut count = self.count;
         let mut first = [self.base; L];
-        first.copy_from_slice(&self.states::<L>(0)[..L]);
+        for state in &mut first {
+            *state = self.state(&mut count);
+        }
         first
     }
 }
@@ -159,7 +150,7 @@ impl Counter {
 pub(super) fn round<const L: usize>(ctx: &Context, states: &mut Data, round: usize) {
     let key = key(ctx, round);
     for state in states.iter_mut().take(L) {
-        *state = hold(_mm512_aesenc_epi128(*state, key));
+        *state = round_one(key, *state);
     }
 }
 
@@ -174,7 +165,7 @@ pub(super) fn rounds_each<const N: usize, const L: usize>(
         for (states, ctx) in states.iter_mut().zip(ctx) {
             let key = key(ctx, round);
             for state in states {
-                *state = hold(_mm512_aesenc_epi128(*state, key));
+                *state = round_one(key, *state);
             }
         }
     }

@@ -77,17 +77,11 @@ impl<'a, J: Job<'a>> Hash<'a, J> {
     #[target_feature(enable = "bmi2,pclmulqdq,vpclmulqdq,avx512f,avx512bw")]
     pub(super) fn rest(&mut self, plaintext: &[u8]) {
         while self.left() > STEP {
-            self.all::<WIDE, FULL>(plaintext);
+            self.step::<WIDE, FULL>(plaintext, |_| {});
         }
         if self.left() > 0 {
-            by_registers!(self.left(), L => self.all::<L, LAST>(plaintext));
+            by_registers!(self.left(), L => self.step::<L, LAST>(plaintext, |_| {}));
         }
-    }
-
-    #[inline]
-    #[target_feature(enable = "bmi2,pclmulqdq,vpclmulqdq,avx512f,avx512bw")]
-    fn all<const L: usize, const F: Fill>(&mut self, plaintext: &[u8]) {
-        self.step::<L, F>(plaintext, |_| {});
     }
 
     /// A step, with `round` called for rounds 2 to 13 of a keystream between its pieces.
