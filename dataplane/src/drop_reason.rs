@@ -109,7 +109,7 @@ drop_reasons! {
     RequestMismatch = "request_mismatch",
     /// A SYN from the server's side: simultaneous open is refused.
     SimultaneousOpen = "simultaneous_open",
-    /// A SYN or SYN-ACK that came again while the first is held, or after its session's end.
+    /// A SYN that came again after its session's end.
     SynRepeated = "syn_repeated",
     /// A candidate that holds a key keeps its place.
     CandidateBusy = "candidate_busy",

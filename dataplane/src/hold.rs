@@ -6,7 +6,8 @@ use sekisho_port::Frame;
 /// Which of a session's two places.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum HoldKind {
-    /// Gateway: the SYN. Client: the SYN-ACK, or the sealed RST that answers the SYN.
+    /// The newest, at the gateway SYN, at the client SYN-ACK; or there the sealed RST that answers the
+    /// SYN, if nothing else did.
     Handshake = 0,
     /// Gateway: the newest pure ACK.
     Ack = 1,

@@ -202,16 +202,15 @@ fn repeated(
     if session.request_id() != request_id {
         return Err(DropReason::RequestMismatch);
     }
+    let rewrite = outgoing(worker, segment, request_id);
     if !notes::syn_is_released(session) {
-        if worker.hold.has(id.index(), HoldKind::Handshake) {
-            return Err(DropReason::SynRepeated);
-        }
+        // The newest is held: the client takes the time from the SYN that is answered for a round trip.
+        rewrite::options(frame, segment, &rewrite)?;
         return Ok(Verdict::Hold(id.index(), HoldKind::Handshake));
     }
     if is_over(session) {
         return Err(DropReason::SynRepeated);
     }
-    let rewrite = outgoing(worker, segment, request_id);
     rewrite::handshake(frame, segment, &rewrite, &worker.counters)?;
     Ok(Verdict::Forward)
 }

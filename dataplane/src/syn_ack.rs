@@ -80,15 +80,14 @@ fn from_gateway(
         Some(_) => return Err(DropReason::OptionMisplaced),
         None => return without_accept(worker, passage),
     }
-    if !session.is_synchronised() {
-        if worker.hold.has(id.index(), HoldKind::Handshake) {
-            return Err(DropReason::SynRepeated);
-        }
-        return Ok(Verdict::Hold(id.index(), HoldKind::Handshake));
-    }
+    let synchronised = session.is_synchronised();
     let strip =
         Rewrite::strip(codes).with_mss(MssRule::for_path(segment.layers.ip, worker.config.mtu));
     rewrite::options(passage.frame, segment, &strip)?;
+    if !synchronised {
+        // The newest, like the SYN: its timestamps are the ones that round trips are taken from.
+        return Ok(Verdict::Hold(id.index(), HoldKind::Handshake));
+    }
     fix_origin(session, segment)?;
     rewrite::handshake(passage.frame, segment, &strip, &worker.counters)?;
     notes::trusted(worker, &passage);

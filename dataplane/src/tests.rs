@@ -15,6 +15,7 @@ mod network_errors;
 mod paths;
 mod policy;
 mod quotation;
+mod refusals;
 mod segments;
 mod streams;
 mod teardown;

@@ -21,8 +21,10 @@ use super::topology::{Host, Topology};
 use super::{LabError, LabResult};
 use crate::impair::spec::Way;
 
-/// A stream that stands still for so long is dead: TCP under a fifth of loss takes breaks of seconds.
-pub const STALL: Duration = Duration::from_secs(60);
+/// A stream that stands still for so long is dead. Under a fifth of loss TCP takes breaks of seconds, and
+/// doubles them with each segment lost again: from a second to a minute is five losses in a row, which
+/// happens; this is seven.
+pub const STALL: Duration = Duration::from_secs(180);
 /// Limit of a connect while set-up segments are lost.
 const CONNECT: Duration = Duration::from_secs(60);
 /// Octets sent at a time; each begins with its number, so that none equals another.

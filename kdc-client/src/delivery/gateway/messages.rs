@@ -80,23 +80,26 @@ impl GatewayDelivery {
         now: u64,
     ) {
         let request_id = message.request_id;
+        let answered = sha256(&[bytes]);
         let cookie = self
             .cookies
             .open(&identify.cookie, path.theirs, request_id, now)
             .filter(|c| c.session.server.ip() == path.ours.ip() && c.reason == message.reason);
-        let Some(cookie) = cookie else {
+        let taken = || self.taken(request_id, path, &answered);
+        let Some(session) = cookie.as_ref().map(|cookie| cookie.session).or_else(taken) else {
             self.ignored.bad_cookie += 1;
             self.hint(None, request_id, path, RefuseCode::BadCookie);
             return;
         };
-        let session = cookie.session;
-        let Some(stage) = self.known_or_rebuilt(&cookie, now) else {
+        if let Some(cookie) = cookie
+            && !self.know_by(&cookie, now)
+        {
             self.ignored.over_budget += 1;
             self.hint(None, request_id, path, RefuseCode::Overloaded);
             return;
-        };
-        let answered = sha256(&[bytes]);
-        match stage {
+        }
+        let Some(entry) = self.table.get(&session) else { return };
+        match Seen::of(entry) {
             Seen::Begin => self.begin(session, message, identify, (path, bytes), now),
             Seen::Asked(hash, since) => {
                 self.ignored.out_of_stage += 1;
@@ -118,33 +121,36 @@ impl GatewayDelivery {
         }
     }
 
-    /// What is known of the session that a cookie names; the cookie alone is enough to know it again (M4.16).
-    fn known_or_rebuilt(&mut self, cookie: &Cookie, now: u64) -> Option<Seen> {
+    /// The session whose delivery goes on with just this IDENTIFY, taken while its cookie lived: a
+    /// repetition needs no other (M4.25).
+    fn taken(&self, request_id: u64, path: Path, answered: &[u8; 32]) -> Option<SessionRef> {
+        let goes_on = |session: &SessionRef| match self.table.get(session).map(|e| &e.stage) {
+            Some(Stage::Asked(asked)) => (&asked.answered, asked.path) == (answered, path),
+            Some(Stage::Keyed(keyed)) => (&keyed.answered, keyed.path) == (answered, path),
+            _ => false,
+        };
+        self.table.of_request(request_id, &path).into_iter().find(goes_on)
+    }
+
+    /// Whether there is an entry for the session that a cookie names, or room for one: the cookie
+    /// alone is enough to know the session again (M4.16).
+    fn know_by(&mut self, cookie: &Cookie, now: u64) -> bool {
         let session = cookie.session;
         if self.table.get(&session).is_none() {
             if !self.make_room() {
-                return None;
+                return false;
             }
             let alarm = now.saturating_add(self.deadline);
             self.table.insert(session, cookie.request_id, cookie.option, (now, alarm));
         }
-        let entry = self.table.get_mut(&session)?;
         // The cookie was given, if not by this entry: it is dead at the latest when one given now
         // would be, and until then an end must be remembered (M4.21).
-        if entry.cookie_dead == 0 {
+        if let Some(entry) = self.table.get_mut(&session)
+            && entry.cookie_dead == 0
+        {
             entry.cookie_dead = cookie::dead_at(now);
         }
-        Some(match &entry.stage {
-            Stage::Waiting => Seen::Begin,
-            Stage::Asked(asked) => Seen::Asked(asked.answered, asked.asked_at),
-            Stage::Refused(asked) => {
-                let code = entry.code.unwrap_or(RefuseCode::Internal);
-                Seen::Refused(asked.answered, code, asked.may_retry)
-            }
-            Stage::Keyed(keyed) => Seen::Keyed(keyed.answered, keyed.deliver.clone()),
-            Stage::Synced(_) => Seen::Synced,
-            Stage::Ended(code) => Seen::Ended(*code),
-        })
+        true
     }
 
     /// Compares an IDENTIFY with its SYN and asks the KDC (M4.20).
@@ -401,6 +407,22 @@ enum Seen {
     Keyed([u8; 32], Vec<u8>),
     Synced,
     Ended(RefuseCode),
+}
+
+impl Seen {
+    fn of(entry: &Entry) -> Self {
+        match &entry.stage {
+            Stage::Waiting => Self::Begin,
+            Stage::Asked(asked) => Self::Asked(asked.answered, asked.asked_at),
+            Stage::Refused(asked) => {
+                let code = entry.code.unwrap_or(RefuseCode::Internal);
+                Self::Refused(asked.answered, code, asked.may_retry)
+            }
+            Stage::Keyed(keyed) => Self::Keyed(keyed.answered, keyed.deliver.clone()),
+            Stage::Synced(_) => Self::Synced,
+            Stage::Ended(code) => Self::Ended(*code),
+        }
+    }
 }
 
 /// All that follows from a verified KEY-REPLY.

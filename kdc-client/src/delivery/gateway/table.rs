@@ -66,7 +66,7 @@ pub(super) struct Asked {
 }
 
 /// Where answers go.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Path {
     /// The server's address and the port of key delivery.
     pub(super) ours: SocketAddr,

@@ -125,6 +125,35 @@ fn a_stale_cookie_is_refused() {
     assert_eq!(w.gateway.ignored().bad_cookie, 1);
 }
 
+/// M4.25: what was taken while its cookie lived is answered as long as the delivery lasts, under a
+/// deadline longer than a cookie's life.
+#[test]
+fn an_identify_taken_in_time_is_answered_after_its_cookie_is_dead() {
+    let (mut client, mut gateway) = (client_config(), gateway_config());
+    (client.deadline, gateway.deadline) = (30 * SECOND, 30 * SECOND);
+    let mut w = World::with(client, gateway, 1);
+    w.syn_sent();
+    w.syn_arrived();
+    w.step_gateway();
+    w.step_client();
+    let identify = w.to_gateway[0].clone();
+    w.step_gateway();
+    let deliver = w.to_client.remove(0);
+    w.now += 25 * SECOND;
+    // Neither to another source nor for other octets.
+    w.gateway.on_datagram("10.0.1.2:1089".parse().unwrap(), identify.dst, &identify.bytes, w.now);
+    let mut other = identify.clone();
+    *other.bytes.last_mut().unwrap() ^= 1;
+    w.give_gateway(&other);
+    assert_eq!(w.gateway.ignored().bad_cookie, 2);
+    assert!(w.to_client.drain(..).all(|answer| answer.bytes[1] == 6), "refused");
+    w.give_gateway(&identify);
+    assert_eq!(w.to_client, [deliver]);
+    w.settle();
+    w.assert_synchronised();
+    assert_eq!(w.requests.len(), 1);
+}
+
 #[test]
 fn a_wrong_key_gets_its_code_at_both_ends_and_no_second_request() {
     let mut config = client_config();
