@@ -8,9 +8,11 @@
 //! |---|---|
 //! | `shape` | passes, sizes, frames |
 //! | `ours`, `peers`, `suite` | the sides |
+//! | `ipsec_mb` | a peer in C where it is installed, in a process of its own |
 //! | `masked` | the comparison without wide instructions, in a process of its own |
 //! | `tables`, `plot` | bench/RESULTS.md's form of the rows |
 
+mod ipsec_mb;
 mod masked;
 mod ours;
 mod peers;
@@ -40,7 +42,8 @@ const BOUND: &str = "AES and CLMUL units alone";
 /// `cipher/of-bound/…`; `cipher/context`; `cipher/sums/…`. Nanoseconds per packet.
 ///
 /// # Errors
-/// The child process that measures without wide instructions gave no figures.
+/// The child process that measures without wide instructions gave no figures, or the peer in C is installed
+/// and gave none.
 pub fn run() -> BenchResult<Vec<Row>> {
     if masked::is_child() {
         return Ok(pinned(masked::measured));
@@ -52,6 +55,9 @@ pub fn run() -> BenchResult<Vec<Row>> {
         rows.extend(sums());
         rows
     });
+    if cfg!(feature = "peers") {
+        rows.extend(ipsec_mb::rows()?);
+    }
     rows.extend(masked::rows()?);
     // Rows of the kernel in use have no name between, and come first.
     rows.sort_by_key(|row| {

@@ -17,7 +17,7 @@ const ROOM: usize = MOVE as usize + 16;
 /// Octets of a cache line, to which frames are aligned.
 const LINE: usize = 64;
 /// Payloads up to this size fill several batches between two readings of the clock.
-const SMALL: u16 = 256;
+pub(super) const SMALL: u16 = 256;
 
 /// The direction of the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
