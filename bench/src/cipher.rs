@@ -19,7 +19,7 @@ mod peers;
 mod plot;
 mod shape;
 #[cfg(feature = "peers")]
-mod suite;
+pub(crate) mod suite;
 mod tables;
 
 use std::hint::black_box;

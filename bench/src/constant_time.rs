@@ -1,16 +1,17 @@
 //! Whether times depend on secrets, after the manner of dudect (Reparaz, Balasch, Verbauwhede, 2017): two
 //! classes of input in random order, Welch's t of their times, |t| < 5 at 10^7 measurements.
 //!
-//! Inputs of both classes are made by the same instructions into the same memory. A comparison that
-//! leaves early is measured as well: were it not found, the method would find nothing.
+//! A comparison that leaves early is measured as well: were it not found, the method would find nothing.
 
+#[cfg(feature = "peers")]
+mod peer;
 mod trial;
 mod welch;
 
 use crate::BenchResult;
 use crate::report::Row;
 use crate::timing::pinned;
-use trial::Trial;
+use trial::{ROUND, Trial};
 use welch::Comparison;
 
 /// Measurements of each trial.
@@ -41,9 +42,10 @@ fn row(mut trial: Trial, measurements: u64) -> Row {
 
 fn measure(trial: &mut Trial, measurements: u64) -> f64 {
     let mut comparison = Comparison::new();
-    for _ in 0..measurements {
-        let (class, time) = trial.once();
-        comparison.push(class, time);
+    for _ in 0..measurements.div_ceil(ROUND as u64) {
+        for (class, time) in trial.round() {
+            comparison.push(class, time as f64);
+        }
     }
     comparison.largest()
 }

@@ -8,14 +8,14 @@ use aws_lc_rs::aead as aws;
 use ring::aead as ring_aead;
 
 /// Octets of a tag.
-pub(super) const TAG: usize = 16;
+pub(crate) const TAG: usize = 16;
 /// Octets of a nonce.
 const NONCE: usize = 12;
 /// Associated data, as much as ours.
 const AAD: [u8; 16] = [0; 16];
 
 /// A cipher with an expanded key.
-pub(super) trait Suite {
+pub(crate) trait Suite {
     fn new(key: &[u8; 32]) -> Self;
 
     /// Seals in place; the tag is returned.
@@ -40,7 +40,7 @@ fn tag(bytes: &[u8]) -> [u8; TAG] {
 /// aws-lc-rs and ring have the same interface under two names.
 macro_rules! of_ring_family {
     ($name:ident, $aead:ident, $algorithm:ident) => {
-        pub(super) struct $name($aead::LessSafeKey);
+        pub(crate) struct $name($aead::LessSafeKey);
 
         impl Suite for $name {
             fn new(key: &[u8; 32]) -> Self {
@@ -71,7 +71,7 @@ of_ring_family!(Ring, ring_aead, AES_256_GCM);
 /// The two crates of RustCrypto.
 macro_rules! of_rust_crypto {
     ($name:ident, $cipher:ty) => {
-        pub(super) struct $name($cipher);
+        pub(crate) struct $name($cipher);
 
         impl Suite for $name {
             fn new(key: &[u8; 32]) -> Self {

@@ -1,7 +1,15 @@
 //! The trials: what is timed, and what differs between the two classes of its input.
 //!
-//! Owns: inputs. Nothing here branches on a class: one of two inputs is taken by a mask. The clock is read between
-//! fences: without them what overlaps with setting up and with reading the clock is timed as well.
+//! Owns: inputs. Four things keep apart what is timed and what is not:
+//!
+//! * A round of measurements is set up before the first of them is timed. What setting up leaves in the CPU is then
+//!   the work of both classes, and between two times neither a branch nor an address nor a register knows a class.
+//! * Before each time stands a pause of random length. The counter moves on in steps (26 ticks, 10 ns, on one CPU), and
+//!   where in a step a time begins must not follow from how long setting up took.
+//! * The stack that setting up has used is overwritten. A load that runs ahead of the store it belongs to takes what
+//!   was there before for an address: times of 10 more nanoseconds, in one call of a hundred, then follow from two bits
+//!   of a payload that lay there, those that say whether 16 octets from this address cross a cache line.
+//! * The clock is read between fences, or what overlaps with the pause and with reading the clock is timed as well.
 
 use std::hint::black_box;
 
@@ -10,13 +18,19 @@ use sekisho_cipher::{
 };
 
 /// Payload of the trials: several steps of each kernel and a rest.
-const LEN: usize = 300;
+pub(super) const LEN: usize = 300;
 /// By how much the tag option moves a payload.
 const MOVE: usize = 16;
 /// Octets of the two traffic keys.
 const KEYS: usize = 48;
+/// Measurements that are set up together: as many as stay in the first cache.
+pub(super) const ROUND: usize = 8;
+/// Octets of stack that setting up uses, and more.
+const STACK: usize = 8192;
+/// Lengths of the pause before a time, some nanoseconds apart: several steps of the counter.
+const PAUSES: u8 = 64;
 /// What the fixed class has in all octets, and both have where nothing differs.
-const FIXED: u8 = 0x5a;
+pub(super) const FIXED: u8 = 0x5a;
 
 /// One comparison of two classes.
 pub(super) struct Trial {
@@ -25,28 +39,39 @@ pub(super) struct Trial {
     /// Whether it is the control, which is to be found out.
     pub(super) leaks: bool,
     random: Random,
-    timed: Box<dyn Timed>,
+    round: [Box<dyn Timed>; ROUND],
 }
 
 /// Something to be timed.
-trait Timed {
-    /// Sets up for the class whose mask is `class`: all ones or all zeros.
-    fn prepare(&mut self, random: &mut Random, class: u8);
+pub(super) trait Timed {
+    /// Sets up for class 0 or 1.
+    fn prepare(&mut self, random: &mut Random, class: usize);
     /// What is timed.
     fn work(&mut self);
 }
 
 impl Trial {
-    fn new(name: String, timed: impl Timed + 'static) -> Self {
-        Self { name, leaks: false, random: Random(0x5e15_c0de), timed: Box::new(timed) }
+    pub(super) fn new<T: Timed + 'static>(name: String, timed: impl Fn() -> T) -> Self {
+        let round = std::array::from_fn(|_| Box::new(timed()) as Box<dyn Timed>);
+        Self { name, leaks: false, random: Random(0x5e15_c0de), round }
     }
 
-    /// One measurement: its class, at random, and its time, in the unit of [`measure::timed`].
-    pub(super) fn once(&mut self) -> (usize, f64) {
-        let class = (self.random.next() >> 33) as u8 & 1;
-        self.timed.prepare(&mut self.random, 0_u8.wrapping_sub(class));
-        let time = measure::timed(|| self.timed.work());
-        (usize::from(class), time as f64)
+    /// A round of measurements: the class of each, at random, and its time, in the unit of [`measure::timed`].
+    pub(super) fn round(&mut self) -> [(usize, u64); ROUND] {
+        let classes = self.round.each_mut().map(|timed| {
+            let class = (self.random.next() >> 33) as usize & 1;
+            timed.prepare(&mut self.random, class);
+            class
+        });
+        let mut pauses = [0; ROUND];
+        self.random.fill(&mut pauses);
+        let mut pauses = pauses.into_iter();
+        let times = self.round.each_mut().map(|timed| {
+            overwrite_stack();
+            pause(pauses.next().unwrap_or(0) % PAUSES);
+            measure::timed(|| timed.work())
+        });
+        std::array::from_fn(|i| (classes[i], times[i]))
     }
 }
 
@@ -54,8 +79,8 @@ impl Trial {
 pub(super) fn all() -> Vec<Trial> {
     let (right, first, last) = ([0; TAG_LEN], difference(0), difference(TAG_LEN - 1));
     let compare = |name: &str, equal, differences| {
-        let timed = Comparing { equal, differences, one: [0; TAG_LEN], other: [0; TAG_LEN] };
-        Trial::new(name.to_owned(), timed)
+        let zero = [0; TAG_LEN];
+        Trial::new(name.to_owned(), || Comparing { equal, differences, one: zero, other: zero })
     };
     let control = compare("control/first-octet-or-last", leaves_early, [first, last]);
     let mut trials = vec![
@@ -73,6 +98,8 @@ pub(super) fn all() -> Vec<Trial> {
         }
         trials.push(ciphering(kernel, Task::Open, Secret::Forgery));
     }
+    #[cfg(feature = "peers")]
+    trials.extend(super::peer::trials());
     trials
 }
 
@@ -90,6 +117,11 @@ fn difference(octet: usize) -> Tag {
     std::array::from_fn(|i| u8::from(i == octet))
 }
 
+/// The tag that differs from `tag` by `difference`.
+fn apart(tag: &Tag, difference: &Tag) -> Tag {
+    std::array::from_fn(|i| tag[i] ^ difference[i])
+}
+
 /// Two tags that differ as their class says.
 struct Comparing {
     equal: fn(&Tag, &Tag) -> bool,
@@ -99,12 +131,9 @@ struct Comparing {
 }
 
 impl Timed for Comparing {
-    fn prepare(&mut self, random: &mut Random, class: u8) {
+    fn prepare(&mut self, random: &mut Random, class: usize) {
         random.fill(&mut self.one);
-        let [zero, one] = self.differences;
-        for (i, other) in self.other.iter_mut().enumerate() {
-            *other = self.one[i] ^ select(class, one[i], zero[i]);
-        }
+        self.other = apart(&self.one, &self.differences[class]);
     }
 
     fn work(&mut self) {
@@ -113,7 +142,7 @@ impl Timed for Comparing {
 }
 
 #[derive(Clone, Copy)]
-enum Task {
+pub(super) enum Task {
     Expand,
     Seal,
     Open,
@@ -121,10 +150,31 @@ enum Task {
 
 /// What is fixed in one class and random in the other; of forgeries, which octet is wrong.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Secret {
+pub(super) enum Secret {
     Keys,
     Payload,
     Forgery,
+}
+
+impl Task {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Expand => "expand",
+            Self::Seal => "seal",
+            Self::Open => "open",
+        }
+    }
+}
+
+impl Secret {
+    /// Of the two classes.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Keys => "fixed-or-random-key",
+            Self::Payload => "fixed-or-random-payload",
+            Self::Forgery => "forged-first-octet-or-last",
+        }
+    }
 }
 
 /// A kernel at work.
@@ -139,26 +189,20 @@ struct Ciphering {
 }
 
 fn ciphering(kernel: &'static str, task: Task, secret: Secret) -> Trial {
-    let does = match task {
-        Task::Expand => "expand",
-        Task::Seal => "seal",
-        Task::Open => "open",
-    };
-    let differs = match secret {
-        Secret::Keys => "fixed-or-random-key",
-        Secret::Payload => "fixed-or-random-payload",
-        Secret::Forgery => "forged-first-octet-or-last",
-    };
-    let keys = fixed_keys();
-    let context = expand(kernel, &keys);
-    let frame = [FIXED; LEN + MOVE];
-    let tag = [0; TAG_LEN];
-    let timed = Ciphering { kernel, task, secret, keys, context, frame, tag };
-    Trial::new(format!("{kernel}/{does}/{differs}"), timed)
+    let name = format!("{kernel}/{}/{}", task.name(), secret.name());
+    Trial::new(name, || {
+        let keys = traffic_keys(&[FIXED; KEYS]);
+        let context = expand(kernel, &keys);
+        let frame = [FIXED; LEN + MOVE];
+        Ciphering { kernel, task, secret, keys, context, frame, tag: [0; TAG_LEN] }
+    })
 }
 
-fn fixed_keys() -> TrafficKeys {
-    TrafficKeys::from_bytes(&[FIXED; 32], &[FIXED ^ 0xff; 16])
+fn traffic_keys(octets: &[u8; KEYS]) -> TrafficKeys {
+    let (mut aes, mut hash) = ([0; 32], [0; 16]);
+    aes.copy_from_slice(&octets[..32]);
+    hash.copy_from_slice(&octets[32..]);
+    TrafficKeys::from_bytes(&aes, &hash)
 }
 
 fn expand(kernel: &str, keys: &TrafficKeys) -> KeyContext {
@@ -180,28 +224,22 @@ impl Ciphering {
 }
 
 impl Timed for Ciphering {
-    fn prepare(&mut self, random: &mut Random, class: u8) {
-        let mut octets = [0; KEYS + LEN];
-        random.fill(&mut octets);
-        let (keys, payload) = octets.split_at_mut(KEYS);
-        let varies = |secret| select(mask(self.secret == secret), class, 0);
-        keys.iter_mut().for_each(|octet| *octet = select(varies(Secret::Keys), *octet, FIXED));
-        for octet in payload.iter_mut() {
-            *octet = select(varies(Secret::Payload), *octet, FIXED);
+    fn prepare(&mut self, random: &mut Random, class: usize) {
+        let (mut keys, mut payload) = ([FIXED; KEYS], [FIXED; LEN]);
+        match self.secret {
+            Secret::Keys if class == 1 => random.fill(&mut keys),
+            Secret::Payload if class == 1 => random.fill(&mut payload),
+            _ => {}
         }
-        let (aes, hash) = keys.split_at(32);
-        let (mut key, mut hash_key) = ([0; 32], [0; 16]);
-        key.copy_from_slice(aes);
-        hash_key.copy_from_slice(hash);
-        self.keys = TrafficKeys::from_bytes(&key, &hash_key);
+        self.keys = traffic_keys(&keys);
         self.context = expand(self.kernel, &self.keys);
-        self.frame[..LEN].copy_from_slice(payload);
+        self.frame[..LEN].copy_from_slice(&payload);
         if let Task::Open = self.task {
             let at = self.at(Task::Seal);
             self.tag = seal(&self.context, &associated(), &mut self.frame, at).tag;
-            let forged = mask(self.secret == Secret::Forgery);
-            self.tag[0] ^= forged & !class & 1;
-            self.tag[TAG_LEN - 1] ^= forged & class & 1;
+            if self.secret == Secret::Forgery {
+                self.tag = apart(&self.tag, &difference([0, TAG_LEN - 1][class]));
+            }
         }
     }
 
@@ -220,17 +258,22 @@ impl Timed for Ciphering {
     }
 }
 
-/// `one` where `mask` is all ones, `other` where it is all zeros.
-fn select(mask: u8, one: u8, other: u8) -> u8 {
-    other ^ (black_box(mask) & (one ^ other))
+/// Zeros what setting up has left below this call.
+#[inline(never)]
+fn overwrite_stack() {
+    black_box(&mut [0_u8; STACK]);
 }
 
-fn mask(yes: bool) -> u8 {
-    0_u8.wrapping_sub(u8::from(yes))
+/// Waits `length` times about five cycles.
+fn pause(length: u8) {
+    let mut left = length;
+    while left > 0 {
+        left = black_box(left - 1);
+    }
 }
 
 /// Seeded and quick; no secret comes from it.
-struct Random(u64);
+pub(super) struct Random(u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -240,7 +283,7 @@ impl Random {
         self.0
     }
 
-    fn fill(&mut self, octets: &mut [u8]) {
+    pub(super) fn fill(&mut self, octets: &mut [u8]) {
         for part in octets.chunks_mut(8) {
             part.copy_from_slice(&self.next().to_le_bytes()[..part.len()]);
         }

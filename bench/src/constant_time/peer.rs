@@ -1,0 +1,56 @@
+//! The same trials of the main peer: what any code shows on this machine. Only with feature `peers`.
+//!
+//! Owns: the peer at work.
+
+use std::hint::black_box;
+
+use super::trial::{FIXED, LEN, Random, Secret, Task, Timed, Trial};
+use crate::cipher::suite::{AwsGcm, Suite, TAG};
+
+/// The peer at work.
+struct Peer {
+    task: Task,
+    secret: Secret,
+    suite: AwsGcm,
+    frame: [u8; LEN + TAG],
+}
+
+/// Sealing and opening, with fixed or random keys or payloads.
+pub(super) fn trials() -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for secret in [Secret::Keys, Secret::Payload] {
+        for task in [Task::Seal, Task::Open] {
+            let name = format!("aws-lc-rs/{}/{}", task.name(), secret.name());
+            let frame = [FIXED; LEN + TAG];
+            let peer = || Peer { task, secret, suite: AwsGcm::new(&[FIXED; 32]), frame };
+            trials.push(Trial::new(name, peer));
+        }
+    }
+    trials
+}
+
+impl Timed for Peer {
+    fn prepare(&mut self, random: &mut Random, class: usize) {
+        let (mut key, mut payload) = ([FIXED; 32], [FIXED; LEN]);
+        match self.secret {
+            Secret::Keys if class == 1 => random.fill(&mut key),
+            Secret::Payload if class == 1 => random.fill(&mut payload),
+            _ => {}
+        }
+        self.suite = AwsGcm::new(&key);
+        self.frame[..LEN].copy_from_slice(&payload);
+        if let Task::Open = self.task {
+            let tag = self.suite.seal(1, &mut self.frame[..LEN]);
+            self.frame[LEN..].copy_from_slice(&tag);
+        }
+    }
+
+    fn work(&mut self) {
+        match self.task {
+            Task::Open => _ = black_box(self.suite.open(1, &mut self.frame)),
+            Task::Seal | Task::Expand => {
+                let _ = black_box(self.suite.seal(1, &mut self.frame[..LEN]));
+            }
+        }
+    }
+}
