@@ -31,12 +31,7 @@ pub(super) fn trials() -> Vec<Trial> {
 
 impl Timed for Peer {
     fn prepare(&mut self, random: &mut Random, class: usize) {
-        let (mut key, mut payload) = ([FIXED; 32], [FIXED; LEN]);
-        match self.secret {
-            Secret::Keys if class == 1 => random.fill(&mut key),
-            Secret::Payload if class == 1 => random.fill(&mut payload),
-            _ => {}
-        }
+        let (key, payload) = self.secret.draw(random, class);
         self.suite = AwsGcm::new(&key);
         self.frame[..LEN].copy_from_slice(&payload);
         if let Task::Open = self.task {

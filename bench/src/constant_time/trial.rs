@@ -65,11 +65,10 @@ impl Trial {
         });
         let mut pauses = [0; ROUND];
         self.random.fill(&mut pauses);
-        let mut pauses = pauses.into_iter();
-        let times = self.round.each_mut().map(|timed| {
+        let times: [u64; ROUND] = std::array::from_fn(|i| {
             overwrite_stack();
-            pause(pauses.next().unwrap_or(0) % PAUSES);
-            measure::timed(|| timed.work())
+            pause(pauses[i] % PAUSES);
+            measure::timed(|| self.round[i].work())
         });
         std::array::from_fn(|i| (classes[i], times[i]))
     }
@@ -175,6 +174,21 @@ impl Secret {
             Self::Forgery => "forged-first-octet-or-last",
         }
     }
+
+    /// Keys and payload: fixed, but in class 1 for what is random there.
+    pub(super) fn draw<const K: usize>(
+        self,
+        random: &mut Random,
+        class: usize,
+    ) -> ([u8; K], [u8; LEN]) {
+        let (mut keys, mut payload) = ([FIXED; K], [FIXED; LEN]);
+        match self {
+            Self::Keys if class == 1 => random.fill(&mut keys),
+            Self::Payload if class == 1 => random.fill(&mut payload),
+            _ => {}
+        }
+        (keys, payload)
+    }
 }
 
 /// A kernel at work.
@@ -225,12 +239,7 @@ impl Ciphering {
 
 impl Timed for Ciphering {
     fn prepare(&mut self, random: &mut Random, class: usize) {
-        let (mut keys, mut payload) = ([FIXED; KEYS], [FIXED; LEN]);
-        match self.secret {
-            Secret::Keys if class == 1 => random.fill(&mut keys),
-            Secret::Payload if class == 1 => random.fill(&mut payload),
-            _ => {}
-        }
+        let (keys, payload) = self.secret.draw(random, class);
         self.keys = traffic_keys(&keys);
         self.context = expand(self.kernel, &self.keys);
         self.frame[..LEN].copy_from_slice(&payload);
@@ -283,7 +292,7 @@ impl Random {
         self.0
     }
 
-    pub(super) fn fill(&mut self, octets: &mut [u8]) {
+    fn fill(&mut self, octets: &mut [u8]) {
         for part in octets.chunks_mut(8) {
             part.copy_from_slice(&self.next().to_le_bytes()[..part.len()]);
         }
