@@ -4,7 +4,9 @@
 
 use std::hint::black_box;
 
-use super::trial::{FIXED, LEN, Random, Secret, Task, Timed, Trial};
+use rand::rngs::SmallRng;
+
+use super::trial::{FIXED, LEN, Secret, Task, Timed, Trial};
 use crate::cipher::suite::{AwsGcm, Suite, TAG};
 
 /// The peer at work.
@@ -30,7 +32,7 @@ pub(super) fn trials() -> Vec<Trial> {
 }
 
 impl Timed for Peer {
-    fn prepare(&mut self, random: &mut Random, class: usize) {
+    fn prepare(&mut self, random: &mut SmallRng, class: usize) {
         let (key, payload) = self.secret.draw(random, class);
         self.suite = AwsGcm::new(&key);
         self.frame[..LEN].copy_from_slice(&payload);

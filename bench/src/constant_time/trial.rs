@@ -1,21 +1,26 @@
 //! The trials: what is timed, and what differs between the two classes of its input.
 //!
-//! Owns: inputs. Four things keep apart what is timed and what is not:
+//! Owns: inputs. Where two classes differ, it must be what is timed that made the difference (docs/testing.md has what
+//! was seen without each of these):
 //!
 //! * A round of measurements is set up before the first of them is timed. What setting up leaves in the CPU is then
 //!   the work of both classes, and between two times neither a branch nor an address nor a register knows a class.
+//! * Setting up takes the same steps for both classes, or their branches stand in the CPU's history later.
+//! * The first time of a round does not count: its branches are predicted from those of setting up.
 //! * Before each time stands a pause of random length. The counter moves on in steps (26 ticks, 10 ns, on one CPU), and
 //!   where in a step a time begins must not follow from how long setting up took.
-//! * The stack that setting up has used is overwritten. A load that runs ahead of the store it belongs to takes what
-//!   was there before for an address: times of 10 more nanoseconds, in one call of a hundred, then follow from two bits
-//!   of a payload that lay there, those that say whether 16 octets from this address cross a cache line.
+//! * The stack that setting up has used is overwritten, and what is timed has its own elsewhere each time: what a load
+//!   that runs ahead takes for an address, by mistake, depends on what lies where.
 //! * The clock is read between fences, or what overlaps with the pause and with reading the clock is timed as well.
 
 use std::hint::black_box;
 
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
 use sekisho_cipher::{
     Associated, KeyContext, Payload, SegmentFlags, TAG_LEN, Tag, TrafficKeys, measure, open, seal,
 };
+use subtle::{Choice, ConditionallySelectable};
 
 /// Payload of the trials: several steps of each kernel and a rest.
 pub(super) const LEN: usize = 300;
@@ -23,10 +28,14 @@ pub(super) const LEN: usize = 300;
 const MOVE: usize = 16;
 /// Octets of the two traffic keys.
 const KEYS: usize = 48;
-/// Measurements that are set up together: as many as stay in the first cache.
+/// Measurements that are set up together, with the one that does not count: as many as stay in the first cache.
+const SET_UP: usize = 1 + ROUND;
+/// Those of them that count.
 pub(super) const ROUND: usize = 8;
 /// Octets of stack that setting up uses, and more.
 const STACK: usize = 8192;
+/// Places of the stack, some 100 octets apart: over all lines of the first cache.
+const DEPTHS: u8 = 64;
 /// Lengths of the pause before a time, some nanoseconds apart: several steps of the counter.
 const PAUSES: u8 = 64;
 /// What the fixed class has in all octets, and both have where nothing differs.
@@ -38,14 +47,14 @@ pub(super) struct Trial {
     pub(super) name: String,
     /// Whether it is the control, which is to be found out.
     pub(super) leaks: bool,
-    random: Random,
-    round: [Box<dyn Timed>; ROUND],
+    random: SmallRng,
+    round: [Box<dyn Timed>; SET_UP],
 }
 
 /// Something to be timed.
 pub(super) trait Timed {
     /// Sets up for class 0 or 1.
-    fn prepare(&mut self, random: &mut Random, class: usize);
+    fn prepare(&mut self, random: &mut SmallRng, class: usize);
     /// What is timed.
     fn work(&mut self);
 }
@@ -53,24 +62,27 @@ pub(super) trait Timed {
 impl Trial {
     pub(super) fn new<T: Timed + 'static>(name: String, timed: impl Fn() -> T) -> Self {
         let round = std::array::from_fn(|_| Box::new(timed()) as Box<dyn Timed>);
-        Self { name, leaks: false, random: Random(0x5e15_c0de), round }
+        Self { name, leaks: false, random: SmallRng::seed_from_u64(0x5e15_c0de), round }
     }
 
     /// A round of measurements: the class of each, at random, and its time, in the unit of [`measure::timed`].
     pub(super) fn round(&mut self) -> [(usize, u64); ROUND] {
         let classes = self.round.each_mut().map(|timed| {
-            let class = (self.random.next() >> 33) as usize & 1;
+            let class = usize::from(self.random.next_u32().is_multiple_of(2));
             timed.prepare(&mut self.random, class);
             class
         });
-        let mut pauses = [0; ROUND];
-        self.random.fill(&mut pauses);
-        let times: [u64; ROUND] = std::array::from_fn(|i| {
-            overwrite_stack();
-            pause(pauses[i] % PAUSES);
-            measure::timed(|| self.round[i].work())
+        let (mut pauses, mut depths) = ([0; SET_UP], [0; SET_UP]);
+        self.random.fill_bytes(&mut pauses);
+        self.random.fill_bytes(&mut depths);
+        let times: [u64; SET_UP] = std::array::from_fn(|i| {
+            at_depth(depths[i] % DEPTHS, &mut || {
+                overwrite_stack();
+                pause(pauses[i] % PAUSES);
+                measure::timed(|| self.round[i].work())
+            })
         });
-        std::array::from_fn(|i| (classes[i], times[i]))
+        std::array::from_fn(|i| (classes[1 + i], times[1 + i]))
     }
 }
 
@@ -130,8 +142,8 @@ struct Comparing {
 }
 
 impl Timed for Comparing {
-    fn prepare(&mut self, random: &mut Random, class: usize) {
-        random.fill(&mut self.one);
+    fn prepare(&mut self, random: &mut SmallRng, class: usize) {
+        random.fill_bytes(&mut self.one);
         self.other = apart(&self.one, &self.differences[class]);
     }
 
@@ -175,19 +187,25 @@ impl Secret {
         }
     }
 
-    /// Keys and payload: fixed, but in class 1 for what is random there.
+    /// Keys and payload: fixed, but in class 1 for what is random there. No branch knows the class.
     pub(super) fn draw<const K: usize>(
         self,
-        random: &mut Random,
+        random: &mut SmallRng,
         class: usize,
     ) -> ([u8; K], [u8; LEN]) {
-        let (mut keys, mut payload) = ([FIXED; K], [FIXED; LEN]);
-        match self {
-            Self::Keys if class == 1 => random.fill(&mut keys),
-            Self::Payload if class == 1 => random.fill(&mut payload),
-            _ => {}
-        }
+        let (mut keys, mut payload) = ([0; K], [0; LEN]);
+        random.fill_bytes(&mut keys);
+        random.fill_bytes(&mut payload);
+        let varies = |secret| Choice::from(class as u8) & Choice::from(u8::from(self == secret));
+        fix_unless(varies(Self::Keys), &mut keys);
+        fix_unless(varies(Self::Payload), &mut payload);
         (keys, payload)
+    }
+}
+
+fn fix_unless(random: Choice, octets: &mut [u8]) {
+    for octet in octets {
+        octet.conditional_assign(&FIXED, !random);
     }
 }
 
@@ -238,7 +256,7 @@ impl Ciphering {
 }
 
 impl Timed for Ciphering {
-    fn prepare(&mut self, random: &mut Random, class: usize) {
+    fn prepare(&mut self, random: &mut SmallRng, class: usize) {
         let (keys, payload) = self.secret.draw(random, class);
         self.keys = traffic_keys(&keys);
         self.context = expand(self.kernel, &self.keys);
@@ -267,6 +285,15 @@ impl Timed for Ciphering {
     }
 }
 
+/// Does `work` with the stack `depth` times further down.
+#[inline(never)]
+fn at_depth(depth: u8, work: &mut dyn FnMut() -> u64) -> u64 {
+    let room = black_box([0_u8; 64]);
+    let time = if depth == 0 { work() } else { at_depth(depth - 1, work) };
+    black_box(room);
+    time
+}
+
 /// Zeros what setting up has left below this call.
 #[inline(never)]
 fn overwrite_stack() {
@@ -278,23 +305,5 @@ fn pause(length: u8) {
     let mut left = length;
     while left > 0 {
         left = black_box(left - 1);
-    }
-}
-
-/// Seeded and quick; no secret comes from it.
-pub(super) struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn fill(&mut self, octets: &mut [u8]) {
-        for part in octets.chunks_mut(8) {
-            part.copy_from_slice(&self.next().to_le_bytes()[..part.len()]);
-        }
     }
 }
