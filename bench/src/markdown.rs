@@ -47,11 +47,16 @@ pub fn table(rows: &[&Row]) -> String {
     let mut out = "| name | value | unit | peer | ratio |\n|---|---:|---|---|---:|\n".to_owned();
     for row in rows {
         let ratio = row.ratio.map_or_else(String::new, |ratio| format!("{ratio:.3}"));
-        let peer = row.peer.as_deref().unwrap_or_default();
-        let value = row.shown_value();
-        let _ = writeln!(out, "| {} | {value} | {} | {peer} | {ratio} |", row.name, row.unit);
+        let peer = cell(row.peer.as_deref().unwrap_or_default());
+        let (name, value, unit) = (cell(&row.name), row.shown_value(), cell(row.unit));
+        let _ = writeln!(out, "| {name} | {value} | {unit} | {peer} | {ratio} |");
     }
     out
+}
+
+/// Text that does not end its cell.
+fn cell(text: &str) -> String {
+    text.replace('|', r"\|")
 }
 
 /// Writes `sections` into the file at `path`, in place of those of the same names, and the files that
@@ -124,6 +129,12 @@ mod tests {
 
     fn rows(value: f64) -> Vec<Row> {
         vec![Row::less_is_better("a/1".to_owned(), value, "ns/packet", "peer", 2.0 * value)]
+    }
+
+    #[test]
+    fn a_bar_does_not_end_its_cell() {
+        let row = Row::less_is_better("a".to_owned(), 1.0, "|t|", "|t| = 5", 5.0);
+        assert!(table(&[&row]).contains(r"| a | 1.000 | \|t\| | \|t\| = 5 | 5.000 |"));
     }
 
     #[test]
