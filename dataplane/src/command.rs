@@ -52,8 +52,8 @@ pub enum Command {
         /// Told back in `Event::Closed`.
         cause: CloseCause,
     },
-    /// Let the session drain: it ends after the linger, keys wiped.
-    Revoke {
+    /// The operator ends the session: RST to both hosts, and it goes after the linger, keys wiped.
+    Close {
         /// Session.
         flow: FlowKey,
         /// Its SYN's ISN.
@@ -91,7 +91,7 @@ impl std::fmt::Debug for Command {
             Self::Install { .. } => "Install",
             Self::Synchronise { .. } => "Synchronise",
             Self::Abort { .. } => "Abort",
-            Self::Revoke { .. } => "Revoke",
+            Self::Close { .. } => "Close",
             Self::Transmit { .. } => "Transmit",
             Self::Services(_) => "Services",
             Self::ListSessions { .. } => "ListSessions",

@@ -3,7 +3,7 @@
 
 use crossbeam::channel::Sender;
 use sekisho_cipher::EpochKeys;
-use sekisho_port::{PacketIo, PortSide};
+use sekisho_port::{Frame, PacketIo, PortSide};
 use sekisho_session::{Direction, FlowKey, Input, Outcome, Session, SessionId, State, Time};
 use sekisho_wire::SeqNum;
 use sekisho_wire::TcpFlags;
@@ -42,9 +42,9 @@ pub(crate) fn run(worker: &mut Worker, io: &mut impl PacketIo, command: Command,
                 abort(worker, io, id, cause);
             }
         }
-        Command::Revoke { flow, client_isn, generation } => {
+        Command::Close { flow, client_isn, generation } => {
             if let Some(id) = find(worker, &flow, client_isn, generation) {
-                teardown::begin(worker, id, Input::Revoked, CloseCause::Revoked, now);
+                close(worker, io, id, now);
             }
         }
         Command::Transmit { side, frame } => transmit(worker, io, side, &frame),
@@ -103,33 +103,62 @@ fn abort(worker: &mut Worker, io: &mut impl PacketIo, id: SessionId, cause: Clos
     teardown::remove(worker, id, cause);
 }
 
+/// Ends a session on the operator's word (M7.24). The host on the far side is told as if the near one had: its RST
+/// is sealed, ends the session at the other box, and what either host sends meanwhile is answered by the other.
+fn close(worker: &mut Worker, io: &mut impl PacketIo, id: SessionId, now: Time) {
+    let state = worker.table.get(id).map(Session::state);
+    if state != Some(State::Draining) {
+        reset_waiting(worker, io, id);
+    }
+    if state == Some(State::Synced)
+        && let Some(frame) = reset(worker, io, id, toward_plain(worker).reverse())
+    {
+        worker.released.push_back((PortSide::Plain, frame));
+    }
+    teardown::begin(worker, id, Input::Closed, CloseCause::Operator, now);
+}
+
 /// Sends a RST to the host on the plain side, where it knows of the session: at the agent the
 /// application that waits, at the gateway the server that has got the SYN.
 pub(crate) fn reset_waiting(worker: &mut Worker, io: &mut impl PacketIo, id: SessionId) {
-    let Some(session) = worker.table.get(id).filter(|s| notes::syn_is_released(s)) else {
-        return;
-    };
-    let direction = match worker.config.role {
+    if let Some(frame) = reset(worker, io, id, toward_plain(worker)) {
+        worker.emit(io, PortSide::Plain, frame);
+    }
+}
+
+/// The direction whose receiver is the host on the plain side.
+fn toward_plain(worker: &Worker) -> Direction {
+    match worker.config.role {
         Role::Client => Direction::ServerToClient,
         Role::Gateway => Direction::ClientToServer,
-    };
+    }
+}
+
+/// A RST of one direction behind all that was handed over in it; none while the server has not heard of the session.
+fn reset(
+    worker: &Worker,
+    io: &mut impl PacketIo,
+    id: SessionId,
+    direction: Direction,
+) -> Option<Frame> {
+    let session = worker.table.get(id).filter(|s| notes::syn_is_released(s))?;
     let half = session.half(direction);
     // A sequence number is the offset's low 32 bits, counted from ISN + 1.
-    let next = |isn: SeqNum| isn.advance(1).advance(half.acked() as u32);
+    let next = |isn: SeqNum| isn.advance(1).advance(half.high() as u32);
     let (seq, ack, flags) = match half.origin() {
         Some(isn) => (next(isn), SeqNum::new(0), TcpFlags::RST),
         None => (SeqNum::new(0), session.client_isn().advance(1), TcpFlags::RST | TcpFlags::ACK),
     };
     let (src, dst) = session.flow().source_and_destination(direction);
     let reset = TcpSegment { src, dst, seq, ack, flags, window: 0, options: &[] };
-    let (Some(l2), Some(mut frame)) = (session.l2(direction), io.alloc()) else {
-        return;
-    };
+    let l2 = session.l2(direction)?;
+    let mut frame = io.alloc()?;
     if answer::write(&mut frame, &l2, &reset) {
         worker.counters.tallies().made.add(1);
-        worker.emit(io, PortSide::Plain, frame);
+        Some(frame)
     } else {
         io.free(frame);
+        None
     }
 }
 

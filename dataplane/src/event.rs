@@ -124,8 +124,6 @@ close_causes! {
     KeyDelivery = "key_delivery",
     /// No key within the hold deadline.
     HoldExpired = "hold_expired",
-    /// Revoked by the KDC.
-    Revoked = "revoked",
     /// Closed by the operator.
     Operator = "operator",
     /// The worker stops.

@@ -5,11 +5,13 @@
 
 mod client;
 mod server;
+mod which;
 
 use serde::{Deserialize, Serialize};
 
 pub use client::{AdminError, ask, find_socket};
 pub use server::{AdminServer, AdminServerError};
+pub use which::{Endpoint, NoEndpoint, Which};
 
 use crate::status::{SessionList, StatusSnapshot};
 
@@ -36,6 +38,12 @@ pub trait StatusSource: Send + Sync {
     /// # Errors
     /// If the control loop does not answer.
     fn sessions(&self, limit: usize) -> Result<SessionList, Unanswered>;
+
+    /// Ends the sessions that are meant; how many there were.
+    ///
+    /// # Errors
+    /// If the control loop does not answer.
+    fn close(&self, which: &Which) -> Result<u64, Unanswered>;
 }
 
 /// The control loop did not answer in time, or is gone.
@@ -64,6 +72,8 @@ pub enum Command {
         /// At most so many.
         limit: Option<usize>,
     },
+    /// To end some sessions.
+    Close(Which),
 }
 
 /// A reply: exactly one of its kinds.
@@ -74,6 +84,8 @@ pub enum Answer {
     Status(Box<StatusSnapshot>),
     /// Some sessions.
     Sessions(SessionList),
+    /// So many sessions were ended.
+    Closed(u64),
     /// Nothing, and why.
     Error(Refusal),
 }
@@ -129,6 +141,7 @@ fn answer(request: &str, source: &dyn StatusSource) -> Answer {
         Command::Sessions { limit } => source
             .sessions(limit.unwrap_or(DEFAULT_SESSIONS).min(MAX_SESSIONS))
             .map(Answer::Sessions),
+        Command::Close(which) => source.close(&which).map(Answer::Closed),
     };
     answer.unwrap_or_else(|unanswered| refuse(RefusalCode::Unanswered, unanswered.to_string()))
 }

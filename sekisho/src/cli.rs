@@ -13,6 +13,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::admin::Endpoint;
 use crate::kdc::KdcCommand;
 
 /// Transparent cipher gateway for TCP: payload between client and gateway is ciphered, programs and servers stay as
@@ -45,6 +46,8 @@ pub enum Command {
     Status(Look),
     /// Show the sessions of a running gateway or client agent
     Sessions(Sessions),
+    /// End sessions of a running gateway or client agent: both hosts get a RST
+    Close(Close),
     /// Examine the machine, the ports, the files, the KDCs and the running process
     Doctor(Doctor),
 }
@@ -88,6 +91,32 @@ pub struct Sessions {
     /// Show at most so many
     #[arg(long, value_name = "N", default_value_t = crate::admin::DEFAULT_SESSIONS)]
     pub limit: usize,
+}
+
+/// Arguments of `close`.
+#[derive(Debug, Args)]
+pub struct Close {
+    /// As for `status`
+    #[command(flatten)]
+    pub look: Look,
+    /// Which sessions
+    #[command(flatten)]
+    pub which: Meant,
+}
+
+/// Which sessions are meant: those that both addresses fit, where both are named.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub struct Meant {
+    /// Sessions of this client: ADDRESS, ADDRESS/LENGTH or ADDRESS:PORT
+    #[arg(long, value_name = "ENDPOINT")]
+    pub client: Option<Endpoint>,
+    /// Sessions of this server: ADDRESS, ADDRESS/LENGTH or ADDRESS:PORT
+    #[arg(long, value_name = "ENDPOINT")]
+    pub server: Option<Endpoint>,
+    /// All sessions
+    #[arg(long, conflicts_with_all = ["client", "server"])]
+    pub all: bool,
 }
 
 /// Arguments of `doctor`.
@@ -148,6 +177,7 @@ pub fn run(cli: Cli) -> Exit {
         Command::Check(check) => check::check(&check),
         Command::Status(look) => look::status(&look),
         Command::Sessions(sessions) => look::sessions(&sessions),
+        Command::Close(close) => look::close(&close),
         Command::Doctor(doctor) => doctor::doctor(&doctor),
     }
 }
@@ -195,5 +225,16 @@ mod tests {
         );
         assert!(Cli::try_parse_from(["sekisho", "status", "--json"]).is_ok());
         assert!(Cli::try_parse_from(["sekisho", "gateway"]).is_err(), "a gateway needs its file");
+    }
+
+    #[test]
+    fn nobody_closes_all_sessions_by_leaving_something_out() {
+        let parses = |line: &str| Cli::try_parse_from(line.split(' ')).is_ok();
+        for line in ["", " --all --client 10.0.1.5", " --client here"] {
+            assert!(!parses(&format!("sekisho close{line}")), "{line}");
+        }
+        for line in [" --all", " --client 10.0.1.0/24 --server 10.0.2.10:443", " --server ::/0"] {
+            assert!(parses(&format!("sekisho close{line}")), "{line}");
+        }
     }
 }

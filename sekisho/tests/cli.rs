@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
-use sekisho::admin::{AdminServer, StatusSource, Unanswered};
+use sekisho::admin::{AdminServer, StatusSource, Unanswered, Which};
 use sekisho::status::{Counted, ProcessState, SessionList, SessionRow, StatusSnapshot};
 use serde_json::Value;
 
@@ -135,6 +135,12 @@ impl StatusSource for Running {
         };
         Ok(SessionList { total: 5, sessions: vec![row; limit.min(5)] })
     }
+
+    fn close(&self, which: &Which) -> Result<u64, Unanswered> {
+        let (client, server) = ("10.0.1.5:40000".parse(), "10.0.2.10:443".parse());
+        let (client, server) = (client.expect("an address"), server.expect("an address"));
+        Ok(if which.means(client, server) { 5 } else { 0 })
+    }
 }
 
 fn running(directory: &Path, problem: Option<&'static str>) -> (AdminServer, String) {
@@ -161,6 +167,12 @@ fn status_and_sessions_ask_the_running_process() {
     let sessions = json(&sekisho(&["sessions", "--json", "--socket", &socket]));
     assert_eq!(sessions["sessions"].as_array().map(Vec::len), Some(5));
     assert_eq!(sessions["sessions"][0]["client"], "10.0.1.5:40000");
+
+    let output = sekisho(&["close", "--client", "10.0.1.5", "--socket", &socket]);
+    assert_eq!(out(&output), "5 sessions closed\n", "{}", err(&output));
+    let closed = json(&sekisho(&["close", "--server", "::/0", "--json", "--socket", &socket]));
+    assert_eq!(closed["closed"], 0);
+    assert_eq!(sekisho(&["close", "--socket", &socket]).status.code(), Some(2));
 }
 
 #[test]

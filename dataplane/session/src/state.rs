@@ -99,8 +99,8 @@ pub enum Input {
     FinsAcknowledged,
     /// Nothing authentic was seen for the idle limit.
     IdleExpired,
-    /// The operator or the KDC revoked it.
-    Revoked,
+    /// The operator ends it.
+    Closed,
     /// The linger of a draining session is over.
     LingerExpired,
     /// A candidate on the same tuple has synchronised (hazard 15).
@@ -120,7 +120,7 @@ impl Input {
         Self::Reset,
         Self::FinsAcknowledged,
         Self::IdleExpired,
-        Self::Revoked,
+        Self::Closed,
         Self::LingerExpired,
         Self::Displaced,
     ];
@@ -148,7 +148,7 @@ pub const fn next(state: State, input: Input) -> Transition {
         State::Keyed => match input {
             Input::Synchronised => To(State::Synced),
             Input::SynRefused => To(State::Draining),
-            Input::Failed | Input::SetupExpired | Input::Revoked | Input::Displaced => Gone,
+            Input::Failed | Input::SetupExpired | Input::Closed | Input::Displaced => Gone,
             Input::Invited | Input::Identified => Stay,
             Input::Keyed
             | Input::Reset
@@ -161,7 +161,7 @@ pub const fn next(state: State, input: Input) -> Transition {
             | Input::Reset
             | Input::FinsAcknowledged
             | Input::IdleExpired
-            | Input::Revoked => To(State::Draining),
+            | Input::Closed => To(State::Draining),
             Input::Displaced => Gone,
             Input::Invited | Input::Identified | Input::Synchronised => Stay,
             // A late failure of key delivery ends nothing: both ends are known to hold the keys.
@@ -178,7 +178,7 @@ pub const fn next(state: State, input: Input) -> Transition {
             | Input::Reset
             | Input::FinsAcknowledged
             | Input::IdleExpired
-            | Input::Revoked => Stay,
+            | Input::Closed => Stay,
         },
     }
 }
@@ -197,7 +197,7 @@ const fn opening(state: State, input: Input) -> Transition {
             _ => To(State::Identified),
         },
         Input::Keyed => To(State::Keyed),
-        Input::Failed | Input::SetupExpired | Input::Revoked | Input::Displaced => Gone,
+        Input::Failed | Input::SetupExpired | Input::Closed | Input::Displaced => Gone,
         Input::Synchronised
         | Input::SynRefused
         | Input::Reset

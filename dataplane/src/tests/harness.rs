@@ -130,6 +130,11 @@ impl End {
         self.command(Command::Abort { flow, client_isn, generation, cause })
     }
 
+    pub(super) fn close(&mut self, name: &Name) -> Vec<(PortSide, Vec<u8>)> {
+        let &Name { flow, client_isn, generation, .. } = name;
+        self.command(Command::Close { flow, client_isn, generation })
+    }
+
     pub(super) fn events(&self) -> Vec<Event> {
         std::iter::from_fn(|| self.control.poll_event()).collect()
     }

@@ -5,7 +5,7 @@ use sekisho_session::State;
 
 use super::harness::*;
 use super::segments::*;
-use crate::{CloseCause, Command, DropReason};
+use crate::{CloseCause, DropReason};
 
 /// Both FINs and their ACKs.
 fn close(pair: &mut Pair) {
@@ -165,19 +165,64 @@ fn hazard_35_what_is_not_authenticated_keeps_nothing_alive() {
     assert_eq!(pair.gateway.sessions()[0].state, State::Synced);
 }
 
+/// M7.24: both hosts are told behind what they were sent, the far one under a tag that ends the session there too.
 #[test]
-fn revoked_sessions_drain() {
-    let mut pair = Pair::synced();
-    for (end, name) in [
-        (&mut pair.agent, pair.agent_name.unwrap()),
-        (&mut pair.gateway, pair.gateway_name.unwrap()),
-    ] {
-        let Name { flow, client_isn, generation, .. } = name;
-        end.command(Command::Revoke { flow, client_isn, generation });
+fn what_the_operator_closes_is_reset_at_both_hosts() {
+    for at_gateway in [true, false] {
+        let mut pair = Pair::synced();
+        let replay = pair.seal_up(&pair.client_data(0, 0, CANARY)).remove(0).bytes;
+        pair.open_up(&replay);
+        pair.down(&pair.server_data(0, 0, b"answer"));
+        let (near, far, name) = match at_gateway {
+            true => (&mut pair.gateway, &mut pair.agent, pair.gateway_name),
+            false => (&mut pair.agent, &mut pair.gateway, pair.agent_name),
+        };
+        let (to_plain, to_cipher): (Vec<_>, Vec<_>) =
+            near.close(&name.unwrap()).into_iter().partition(|(side, _)| *side == PortSide::Plain);
+        let sealed = one(PortSide::Cipher, to_cipher);
+        let to_far = far.take(PortSide::Cipher, &sealed.bytes);
+        let (to_near, to_far) = (one(PortSide::Plain, to_plain), one(PortSide::Plain, to_far));
+        let (to_server, to_client) = if at_gateway { (to_near, to_far) } else { (to_far, to_near) };
+        let ends = [
+            (&to_server, pair.server, CLIENT_ISN.wrapping_add(1 + CANARY.len() as u32)),
+            (&to_client, pair.client, SERVER_ISN + 1 + b"answer".len() as u32),
+        ];
+        for (reset, host, next) in ends {
+            assert!(reset.tcp.flags.rst());
+            assert_eq!((reset.view.destination(), reset.seq().get()), (Some(host), next));
+        }
+        // What is under way still opens, and is answered by a host that knows nothing of it.
+        assert_eq!(pair.open_up(&replay).remove(0).payload(), CANARY);
+        let (near, far) = match at_gateway {
+            true => (&mut pair.gateway, &mut pair.agent),
+            false => (&mut pair.agent, &mut pair.gateway),
+        };
+        for end in [&mut *near, &mut *far] {
+            assert_eq!((end.sessions()[0].state, end.sessions()[0].keyed), (State::Draining, true));
+        }
+        assert!(near.close(&name.unwrap()).is_empty(), "a second word changes nothing");
+        for (end, cause) in [(near, CloseCause::Operator), (far, CloseCause::Reset)] {
+            for _ in 0..13 {
+                end.wait(1);
+            }
+            assert_eq!(end.closed(), [cause]);
+        }
+        pair.gateway.refuses(PortSide::Cipher, &replay, DropReason::NoSession);
+        pair.finish();
     }
-    let replay = pair.seal_up(&pair.client_data(0, 0, CANARY)).remove(0).bytes;
-    assert_eq!(pair.open_up(&replay).remove(0).payload(), CANARY, "still opens");
-    drains_and_goes(&mut pair, CloseCause::Revoked, &replay);
+}
+
+/// Nobody has heard of it yet but the client, whose own box gives up.
+#[test]
+fn a_session_without_keys_goes_at_the_operators_word() {
+    let mut pair = Pair::new();
+    pair.up(&pair.syn(CLIENT_ISN));
+    let (agent, gateway) = (pair.agent.request(), pair.gateway.request());
+    assert!(pair.gateway.close(&gateway).is_empty());
+    assert_eq!(pair.gateway.closed(), [CloseCause::Operator]);
+    assert!(one(PortSide::Plain, pair.agent.close(&agent)).tcp.flags.rst());
+    assert_eq!(pair.agent.closed(), [CloseCause::Operator]);
+    pair.finish();
 }
 
 #[test]

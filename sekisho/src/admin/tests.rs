@@ -21,6 +21,10 @@ impl StatusSource for Fixed {
     fn sessions(&self, limit: usize) -> Result<SessionList, Unanswered> {
         Ok(SessionList { total: 1_000_000, sessions: vec![SessionRow::default(); limit] })
     }
+
+    fn close(&self, which: &Which) -> Result<u64, Unanswered> {
+        Ok(if which.all { 1_000_000 } else { 1 })
+    }
 }
 
 struct Silent;
@@ -31,6 +35,10 @@ impl StatusSource for Silent {
     }
 
     fn sessions(&self, _: usize) -> Result<SessionList, Unanswered> {
+        Err(Unanswered)
+    }
+
+    fn close(&self, _: &Which) -> Result<u64, Unanswered> {
         Err(Unanswered)
     }
 }
@@ -54,6 +62,11 @@ fn requests_have_the_documented_form() {
         text(Command::Sessions { limit: Some(5) }),
         r#"{"version":1,"command":"sessions","limit":5}"#
     );
+    let client = Some("10.0.1.5:40000".parse().unwrap());
+    assert_eq!(
+        text(Command::Close(Which { all: false, client, server: None })),
+        r#"{"version":1,"command":"close","all":false,"client":"10.0.1.5:40000","server":null}"#
+    );
 }
 
 #[test]
@@ -73,6 +86,19 @@ fn sessions_are_limited() {
     assert_eq!(count(r#"{"version":1,"command":"sessions","limit":3}"#), 3);
     assert_eq!(count(r#"{"version":1,"command":"sessions"}"#), DEFAULT_SESSIONS);
     assert_eq!(count(r#"{"version":1,"command":"sessions","limit":99999999}"#), MAX_SESSIONS);
+}
+
+#[test]
+fn sessions_are_closed_by_address() {
+    let request = r#"{"version":1,"command":"close","all":false,"server":"10.0.2.10"}"#;
+    assert_eq!(answer_to(request), Answer::Closed(1));
+    assert_eq!(handle(request, &Fixed), r#"{"closed":1}"#);
+    for request in [
+        r#"{"version":1,"command":"close","all":false,"server":"10.0.2"}"#,
+        r#"{"version":1,"command":"close","server":"10.0.2.10"}"#,
+    ] {
+        assert_eq!(code(answer_to(request)), RefusalCode::BadRequest);
+    }
 }
 
 #[test]

@@ -1,10 +1,10 @@
-//! `sekisho status` and `sekisho sessions`: ask a running process and show its answer.
+//! `sekisho status`, `sessions` and `close`: ask a running process and show its answer.
 
 use std::path::PathBuf;
 
-use super::{Exit, Look, Sessions, Where, failed, load, print, print_json};
-use crate::admin::{AdminError, Answer, Command, ask, find_socket};
-use crate::status::json::{sessions_json, status_json};
+use super::{Close, Exit, Look, Meant, Sessions, Where, failed, load, print, print_json};
+use crate::admin::{AdminError, Answer, Command, Which, ask, find_socket};
+use crate::status::json::{closed_json, sessions_json, status_json};
 use crate::status::table::{sessions_text, status_text};
 
 pub(super) fn status(look: &Look) -> Exit {
@@ -32,6 +32,21 @@ pub(super) fn sessions(sessions: &Sessions) -> Exit {
         print_json(&sessions_json(&list));
     } else {
         print(&sessions_text(&list));
+    }
+    Exit::Ok
+}
+
+pub(super) fn close(close: &Close) -> Exit {
+    let Meant { all, client, server } = close.which;
+    let answer = match answer(&close.look.at, Command::Close(Which { all, client, server })) {
+        Ok(answer) => answer,
+        Err(exit) => return exit,
+    };
+    let Answer::Closed(sessions) = answer else { return other_answer() };
+    if close.look.json {
+        print_json(&closed_json(sessions));
+    } else {
+        print(&format!("{sessions} sessions closed\n"));
     }
     Exit::Ok
 }

@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use sekisho_kdc::server::ServerHandle;
 use sekisho_kdc_client::RefuseCode;
 
-use crate::admin::{StatusSource, Unanswered};
+use crate::admin::{StatusSource, Unanswered, Which};
 use crate::status::{
     Counted, ProcessState, ProcessStatus, RegistryStatus, SessionList, StatusSnapshot,
 };
@@ -67,6 +67,10 @@ impl StatusSource for KdcStatus {
 
     fn sessions(&self, _limit: usize) -> Result<SessionList, Unanswered> {
         Ok(SessionList::default())
+    }
+
+    fn close(&self, _: &Which) -> Result<u64, Unanswered> {
+        Ok(0)
     }
 }
 

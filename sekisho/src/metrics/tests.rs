@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::*;
-use crate::admin::{StatusSource, Unanswered};
+use crate::admin::{StatusSource, Unanswered, Which};
 use crate::status::tests::{gateway, kdc};
 use crate::status::{ProcessStatus, SessionList};
 
@@ -163,6 +163,10 @@ impl StatusSource for Fixed {
     }
 
     fn sessions(&self, _: usize) -> Result<SessionList, Unanswered> {
+        Err(Unanswered)
+    }
+
+    fn close(&self, _: &Which) -> Result<u64, Unanswered> {
         Err(Unanswered)
     }
 }

@@ -14,7 +14,7 @@ use sekisho_session::State;
 use super::StartError;
 use super::backlog::Backlog;
 use super::kdc_links::KdcLinks;
-use super::query::{PAGE, Query};
+use super::query::{Name, PAGE, Query};
 use super::services::Services;
 use super::signals::Signals;
 use crate::control::{Control, Effect};
@@ -252,6 +252,12 @@ impl Node {
                 Query::Sessions { worker, cursor, reply } => {
                     let rows = Vec::with_capacity(PAGE);
                     self.queue(worker, Command::ListSessions { cursor, rows, reply });
+                }
+                Query::Close { worker, sessions } => {
+                    tracing::info!(worker, sessions = sessions.len(), "closed by the operator");
+                    for Name { flow, client_isn, generation } in sessions {
+                        self.queue(worker, Command::Close { flow, client_isn, generation });
+                    }
                 }
             }
         }

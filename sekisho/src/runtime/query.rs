@@ -6,8 +6,9 @@ use std::time::Duration;
 use crossbeam::channel::{Receiver, Sender, bounded};
 use sekisho_dataplane::{PathTrouble, SessionPage};
 use sekisho_port::Doorbell;
+use sekisho_session::{FlowKey, State};
 
-use crate::admin::{StatusSource, Unanswered};
+use crate::admin::{StatusSource, Unanswered, Which};
 use crate::status::{SessionList, SessionRow, StatusSnapshot};
 
 /// How long a question may stay unanswered before the asker gives up.
@@ -23,6 +24,15 @@ pub(super) enum Query {
     Status(Sender<Box<StatusSnapshot>>),
     /// One page of the sessions of one worker, answered by the worker itself.
     Sessions { worker: u16, cursor: u32, reply: Sender<SessionPage> },
+    /// Ends sessions of one worker; not answered.
+    Close { worker: u16, sessions: Vec<Name> },
+}
+
+/// A session, and no other that has its addresses later.
+pub(super) struct Name {
+    pub(super) flow: FlowKey,
+    pub(super) client_isn: u32,
+    pub(super) generation: u32,
 }
 
 /// The asking end; cheap to clone.
@@ -48,28 +58,59 @@ impl StatusSource for ControlHandle {
 
     fn sessions(&self, limit: usize) -> Result<SessionList, Unanswered> {
         let mut list = SessionList::default();
+        self.pages(|_, rows| {
+            list.total += rows.len() as u64;
+            let room = limit.saturating_sub(list.sessions.len());
+            list.sessions.extend(rows.iter().take(room).map(row));
+            Ok(())
+        })?;
+        Ok(list)
+    }
+
+    fn close(&self, which: &Which) -> Result<u64, Unanswered> {
+        let is_meant = |row: &&sekisho_dataplane::SessionRow| {
+            let (client, server) = row.flow.to_socket_addrs();
+            row.state != State::Draining && which.means(client, server)
+        };
+        let mut closed = 0;
+        self.pages(|worker, rows| {
+            let sessions: Vec<_> = rows.iter().filter(is_meant).map(name).collect();
+            closed += sessions.len() as u64;
+            if sessions.is_empty() { Ok(()) } else { self.ask(Query::Close { worker, sessions }) }
+        })?;
+        Ok(closed)
+    }
+}
+
+impl ControlHandle {
+    /// All sessions, worker by worker and page by page.
+    fn pages(
+        &self,
+        mut each: impl FnMut(u16, &[sekisho_dataplane::SessionRow]) -> Result<(), Unanswered>,
+    ) -> Result<(), Unanswered> {
         for worker in 0..self.workers {
             let mut cursor = Some(0);
             while let Some(at) = cursor {
                 let (reply, answer) = bounded(1);
                 self.ask(Query::Sessions { worker, cursor: at, reply })?;
                 let page = answer.recv_timeout(PATIENCE).map_err(|_| Unanswered)?;
-                list.total += page.rows.len() as u64;
-                let room = limit.saturating_sub(list.sessions.len());
-                list.sessions.extend(page.rows.iter().take(room).map(row));
+                each(worker, &page.rows)?;
                 cursor = page.next;
             }
         }
-        Ok(list)
+        Ok(())
     }
-}
 
-impl ControlHandle {
     fn ask(&self, query: Query) -> Result<(), Unanswered> {
         self.queries.send_timeout(query, PATIENCE).map_err(|_| Unanswered)?;
         self.bell.ring();
         Ok(())
     }
+}
+
+fn name(session: &sekisho_dataplane::SessionRow) -> Name {
+    let &sekisho_dataplane::SessionRow { flow, client_isn, generation, .. } = session;
+    Name { flow, client_isn, generation }
 }
 
 fn row(session: &sekisho_dataplane::SessionRow) -> SessionRow {

@@ -48,6 +48,11 @@ pub fn sessions_json(list: &SessionList) -> Value {
     json!({ "schema": 1, "total": list.total, "sessions": list.sessions })
 }
 
+/// How many sessions were closed.
+pub fn closed_json(sessions: u64) -> Value {
+    json!({ "schema": 1, "closed": sessions })
+}
+
 /// One member per label; a label that is in several lists gets their sum.
 fn counts(lists: &[&[Counted]]) -> Value {
     let mut sums = Map::new();

@@ -1,6 +1,7 @@
 //! The whole chain: a topology whose boxes run the real `sekisho` processes, with captures throughout.
 //! Owns starting, ending and asking them; what a test wants of them is the test's business.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -270,6 +271,15 @@ impl Chain {
             Some(list) => Ok(list.clone()),
             None => Err(LabError::Expectation(format!("sessions --json said {answer}"))),
         }
+    }
+
+    /// `sekisho close --client`: how many sessions it closed.
+    pub fn close(&self, node: Node, client: SocketAddr) -> LabResult<u64> {
+        let client = client.to_string();
+        let answer = self.ask_json(node, &["close", "--json", "--client", &client])?;
+        answer["closed"]
+            .as_u64()
+            .ok_or_else(|| LabError::Expectation(format!("close --json said {answer}")))
     }
 
     fn ask_json(&self, node: Node, words: &[&str]) -> LabResult<Value> {

@@ -2,6 +2,7 @@
 //! evidence in one sentence. Used by the lab tests and by the demo. The chain must serve an echo server
 //! on [`ECHO`] at the first server.
 
+use std::io::{ErrorKind, Read};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use super::config::ECHO;
 use super::forge::{Flow, Segment, flag};
 use super::inject::Injector;
 use super::peers::{dial, exchange};
-use super::process::wait_until;
+use super::process::{run, wait_until};
 use super::programs::canary_text;
 use super::seen::{Seen, parse};
 use super::topology::{Family, Host, TO_GATEWAY};
@@ -34,6 +35,8 @@ pub enum End {
     Rst,
     /// Silence beyond the idle limit, which the chain must have set to a few seconds.
     Idle,
+    /// The gateway's operator closes it.
+    Operator,
 }
 
 fn io(what: &str) -> impl FnOnce(std::io::Error) -> LabError {
@@ -120,6 +123,15 @@ pub fn the_key_goes_with_its_session(chain: &Chain, family: Family, end: End) ->
         End::Rst => rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO))
             .map_err(|error| io("set linger")(error.into()))?,
         End::Idle => {}
+        End::Operator => {
+            expect_that!(server_holds(chain, client)?, "the server has no connection to lose");
+            let closed = chain.close(Node::Gateway, client)?;
+            expect_that!(closed == 1, "{closed} sessions closed instead of one");
+            let told = stream.read(&mut [0]).err().map(|error| error.kind());
+            let is_reset = told == Some(ErrorKind::ConnectionReset);
+            expect_that!(is_reset, "the application is not reset: {told:?}");
+            wait_until("the server is reset", SOON, || Ok(!server_holds(chain, client)?))?;
+        }
     }
     // An idle connection stays open at both hosts.
     let open = (end == End::Idle).then_some(stream);
@@ -135,6 +147,7 @@ pub fn the_key_goes_with_its_session(chain: &Chain, family: Family, end: End) ->
             End::Fin => "FIN",
             End::Rst => "RST",
             End::Idle => "idling",
+            End::Operator => "the operator's word",
         }
     ))
 }
@@ -142,6 +155,15 @@ pub fn the_key_goes_with_its_session(chain: &Chain, family: Family, end: End) ->
 fn holds_key(chain: &Chain, node: Node, client: SocketAddr) -> LabResult<bool> {
     let client = client.to_string();
     Ok(chain.sessions(node)?.iter().any(|session| session["client"] == client.as_str()))
+}
+
+/// Whether the first server has a connection with this client.
+fn server_holds(chain: &Chain, client: SocketAddr) -> LabResult<bool> {
+    let mut list = chain.host(Host::Server1).command("ss");
+    let sockets = run(list.args(["-Htn", "state", "established"]), SOON)?;
+    // A socket of both families shows an IPv4 address in its own way.
+    let port = format!(":{}", client.port());
+    Ok(sockets.lines().any(|line| line.trim_end().ends_with(&port)))
 }
 
 /// Sends the tagged segments of an ended session again; how many the gateway dropped.

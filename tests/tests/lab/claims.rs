@@ -51,6 +51,11 @@ fn claim_2_the_key_is_gone_after_idling() -> LabResult {
 }
 
 #[test]
+fn claim_2_the_key_is_gone_at_the_operators_word() -> LabResult {
+    claim_2("claim-2-operator", Setup::default(), End::Operator)
+}
+
+#[test]
 fn claim_3_segments_before_synchronisation_are_dropped() -> LabResult {
     on_chain("claim-3", Setup::default(), |chain| {
         let _server = Server::echo(chain.host(Host::Server1), ECHO)?;

@@ -146,7 +146,7 @@ fn control(world: &mut World, script: &mut Script<'_>) {
             let cause = CloseCause::ALL[script.below(CloseCause::ALL.len())];
             Command::Abort { flow, client_isn, generation, cause }
         }
-        8 => Command::Revoke { flow, client_isn, generation },
+        8 => Command::Close { flow, client_isn, generation },
         9 => {
             let frame = segments::delivery_datagram(script);
             match FrameBuf::from_slice(&frame) {

@@ -218,7 +218,7 @@ fn troubles() -> Vec<(&'static str, Steps)> {
             Steps::under(0).host(V4, 0, (SYN, 0, 0, 0)).arrives().wait(5).wait(5),
         ),
         (
-            "abort-and-revoke",
+            "abort-and-close",
             connected()
                 .connected(V6, 2)
                 .then(&[8, GATEWAY, 0, 8])

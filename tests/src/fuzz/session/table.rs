@@ -25,7 +25,7 @@ const INPUTS: [Input; 12] = [
     Input::Reset,
     Input::FinsAcknowledged,
     Input::IdleExpired,
-    Input::Revoked,
+    Input::Closed,
     Input::Displaced,
 ];
 /// Waits are kept in steps of 67 ms and are late by two of them at most.
