@@ -24,7 +24,7 @@ mod tables;
 
 use std::hint::black_box;
 
-use sekisho_cipher::{KeyContext, kernel_name, measure};
+use sekisho_cipher::{kernel_name, measure};
 
 use crate::BenchResult;
 use crate::report::Row;
@@ -145,7 +145,7 @@ fn entries_of(shape: Shape) -> Vec<Entry> {
     entries
 }
 
-/// Rows `cipher/context` and `cipher/KERNEL/context`: keys to hot form, and wiped.
+/// Rows `cipher/context` and `cipher/KERNEL/context`: keys to hot form, in the place of others.
 fn contexts() -> Vec<Row> {
     eprintln!("  cipher/context");
     let kernels = measure::kernels();
@@ -180,12 +180,12 @@ fn sums() -> Option<Row> {
 }
 
 fn expansion(kernel: &str) -> Option<Subject<'static>> {
-    let expand = measure::expander(kernel)?;
     let keys: Vec<_> = (0..shape::BATCH).map(keys).collect();
+    let mut context = measure::context(kernel, &keys[0])?;
     let mut next = 0;
     Some(Box::new(move |n| {
         for _ in 0..n {
-            let context: KeyContext = expand(black_box(&keys[next]));
+            context.rekey(black_box(&keys[next]));
             black_box(&context);
             next = (next + 1) % keys.len();
         }

@@ -97,7 +97,7 @@ impl KeyCache {
         self.expansions += 1;
         set.names[way] = session;
         set.used[way] = self.batch;
-        self.contexts[at * WAYS + way] = Some(KeyContext::new(keys));
+        KeyContext::place(&mut self.contexts[at * WAYS + way], keys);
         Some(way)
     }
 

@@ -152,7 +152,7 @@ impl Timed for Comparing {
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Task {
     Expand,
     Seal,
@@ -211,7 +211,6 @@ fn fix_unless(random: Choice, octets: &mut [u8]) {
 
 /// A kernel at work.
 struct Ciphering {
-    kernel: &'static str,
     task: Task,
     secret: Secret,
     keys: TrafficKeys,
@@ -224,9 +223,10 @@ fn ciphering(kernel: &'static str, task: Task, secret: Secret) -> Trial {
     let name = format!("{kernel}/{}/{}", task.name(), secret.name());
     Trial::new(name, || {
         let keys = traffic_keys(&[FIXED; KEYS]);
-        let context = expand(kernel, &keys);
+        let context = measure::context(kernel, &keys);
+        let context = context.expect("invariant: the kernel is one of this CPU's");
         let frame = [FIXED; LEN + MOVE];
-        Ciphering { kernel, task, secret, keys, context, frame, tag: [0; TAG_LEN] }
+        Ciphering { task, secret, keys, context, frame, tag: [0; TAG_LEN] }
     })
 }
 
@@ -235,10 +235,6 @@ fn traffic_keys(octets: &[u8; KEYS]) -> TrafficKeys {
     aes.copy_from_slice(&octets[..32]);
     hash.copy_from_slice(&octets[32..]);
     TrafficKeys::from_bytes(&aes, &hash)
-}
-
-fn expand(kernel: &str, keys: &TrafficKeys) -> KeyContext {
-    measure::context(kernel, keys).expect("invariant: the kernel is one of this CPU's")
 }
 
 fn associated() -> Associated {
@@ -259,7 +255,9 @@ impl Timed for Ciphering {
     fn prepare(&mut self, random: &mut SmallRng, class: usize) {
         let (keys, payload) = self.secret.draw(random, class);
         self.keys = traffic_keys(&keys);
-        self.context = expand(self.kernel, &self.keys);
+        if self.task != Task::Expand {
+            self.context.rekey(&self.keys);
+        }
         self.frame[..LEN].copy_from_slice(&payload);
         if let Task::Open = self.task {
             let at = self.at(Task::Seal);
@@ -273,7 +271,7 @@ impl Timed for Ciphering {
     fn work(&mut self) {
         let at = self.at(self.task);
         match self.task {
-            Task::Expand => _ = black_box(&expand(self.kernel, &self.keys)),
+            Task::Expand => black_box(&mut self.context).rekey(&self.keys),
             Task::Seal => {
                 let _ = black_box(seal(&self.context, &associated(), &mut self.frame, at));
             }

@@ -129,7 +129,7 @@ pub(crate) enum Expanded {
 }
 
 impl KeyContext {
-    /// Expands the keys of one direction.
+    /// Expands the keys of one direction. Where the outcome is moved, a copy stays behind: see [`KeyContext::place`].
     ///
     /// # Panics
     /// As [`crate::kernel_name`].
@@ -139,18 +139,41 @@ impl KeyContext {
         Self::for_kernel(Kernel::chosen(), keys)
     }
 
-    #[inline]
     pub(crate) fn for_kernel(kernel: Kernel, keys: &TrafficKeys) -> Self {
-        match kernel {
-            Kernel::Portable => {
-                let context = Box::new(model::Context::new(&keys.aes, &keys.ghash));
-                Self(Expanded::Portable(context))
+        let mut context = Self::vacant(kernel);
+        context.rekey(keys);
+        context
+    }
+
+    /// Expands the keys of one direction in a slot, where [`KeyContext::new`] would leave a copy on its way there.
+    ///
+    /// # Panics
+    /// As [`crate::kernel_name`].
+    #[inline]
+    pub fn place(slot: &mut Option<Self>, keys: &TrafficKeys) {
+        slot.get_or_insert_with(|| Self::vacant(Kernel::chosen())).rekey(keys);
+    }
+
+    /// Expands other keys in the place of these, for the same kernel.
+    #[inline]
+    pub fn rekey(&mut self, keys: &TrafficKeys) {
+        match &mut self.0 {
+            Expanded::Portable(context) => {
+                **context = model::Context::new(&keys.aes, &keys.ghash);
             }
             #[cfg(target_arch = "x86_64")]
-            Kernel::Low(available) => {
-                let wrap = |context| Self(Expanded::Low(context));
-                low::Context::wrapped(available, &keys.aes, &keys.ghash, wrap)
+            Expanded::Low(context) => context.expand(&keys.aes, &keys.ghash),
+        }
+    }
+
+    /// A place for keys, not to be handed out without.
+    fn vacant(kernel: Kernel) -> Self {
+        match kernel {
+            Kernel::Portable => {
+                Self(Expanded::Portable(Box::new(model::Context::new(&[0; 32], &[0; 16]))))
             }
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Low(available) => Self(Expanded::Low(low::Context::vacant(available))),
         }
     }
 

@@ -22,14 +22,7 @@ pub fn kernels() -> Vec<&'static str> {
 /// Seal and open follow the context, whichever kernel the process has chosen.
 #[must_use]
 pub fn context(kernel: &str, keys: &TrafficKeys) -> Option<KeyContext> {
-    Some(expander(kernel)?(keys))
-}
-
-/// What expands keys for the kernel of that name, found once; `None` where there is none on this CPU.
-#[must_use]
-pub fn expander(kernel: &str) -> Option<impl Fn(&TrafficKeys) -> KeyContext + use<>> {
-    let kernel = Kernel::named(kernel).ok()?;
-    Some(move |keys: &TrafficKeys| KeyContext::for_kernel(kernel, keys))
+    Some(KeyContext::for_kernel(Kernel::named(kernel).ok()?, keys))
 }
 
 /// A batch of one kernel's jobs that are sealed without sums, to see what the sums cost. Only the kernel on 512

@@ -171,7 +171,7 @@ impl<'a, const N: usize> Bench<'a, N> {
         }
         // The last first, so that boxes come back to their places: glibc gives up to seven back in order.
         self.contexts.iter_mut().rev().for_each(|context| *context = None);
-        if matches!(work, Work::Seal | Work::Open) {
+        if matches!(work, Work::Expand | Work::Seal | Work::Open) {
             self.expand();
         }
         if work == Work::Open {
@@ -193,8 +193,8 @@ impl<'a, const N: usize> Bench<'a, N> {
     fn work(&mut self, work: Work, window: impl Fn(&mut dyn FnMut())) {
         match work {
             Work::Expand => {
-                let expander = measure::expander(self.kernel).expect("the kernel is this CPU's");
-                window(&mut || self.contexts[0] = Some(expander(&self.keys[0])));
+                let context = self.contexts[0].as_mut().expect("expanded when prepared");
+                window(&mut || context.rekey(&self.keys[0]));
             }
             Work::Seal => self.seal(window),
             Work::Open => self.open(window),

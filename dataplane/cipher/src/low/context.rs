@@ -8,7 +8,7 @@ use core::arch::x86_64::*;
 use zeroize::{ZeroizeOnDrop, optimization_barrier};
 
 use super::block::{block, multiply, times_x};
-use super::{Available, vaes512};
+use super::{Available, vaes512, wipe};
 
 /// Round keys of AES-256.
 pub(super) const ROUND_KEYS: usize = 15;
@@ -52,22 +52,29 @@ impl ZeroizeOnDrop for Context {}
 const _: () = assert!(size_of::<Context>() == 26 * 64, "in cache lines");
 
 impl Context {
-    /// Expands AES key and GHASH key for a kernel that the CPU was asked for, and wraps them: done by the caller,
-    /// that would copy them once more.
+    /// A place for keys, without any, for a kernel that the CPU was asked for.
+    pub(crate) fn vacant(kernel: Available) -> Self {
+        // SAFETY: SSE2 is in every x86-64.
+        let zero = unsafe { _mm_setzero_si128() };
+        Self {
+            round_keys: [[zero; LANES]; ROUND_KEYS],
+            gap: [zero; 2],
+            kernel,
+            powers: [zero; TABLE],
+        }
+    }
+
+    /// Expands AES key and GHASH key in this place: what is built elsewhere and moved leaves a copy there.
     #[inline]
-    pub(crate) fn wrapped<T>(
-        kernel: Available,
-        aes: &[u8; 32],
-        hash: &[u8; 16],
-        wrap: impl FnOnce(Self) -> T,
-    ) -> T {
-        if kernel.is_vaes512() {
+    pub(crate) fn expand(&mut self, aes: &[u8; 32], hash: &[u8; 16]) {
+        if self.kernel.is_vaes512() {
             // SAFETY: `Available` says that the CPU has the instructions of this kernel.
-            unsafe { vaes512::expand(kernel, aes, hash, wrap) }
+            unsafe { vaes512::expand(self, aes, hash) }
         } else {
             // SAFETY: as above; each kernel demands at least those that `expand` is compiled for.
-            unsafe { expand(kernel, aes, hash, wrap) }
+            unsafe { expand(self, aes, hash) }
         }
+        wipe::registers(self.kernel);
     }
 
     /// Round key `i`, 0 to 14.
@@ -90,6 +97,16 @@ impl Context {
         (before, powers.as_chunks().0.first_chunk().expect("invariant: slack behind the powers"))
     }
 
+    /// Every round key and power of H.
+    #[cfg(test)]
+    pub(super) fn secrets(&self) -> Vec<[u8; 16]> {
+        let blocks = self.round_keys.iter().map(|copies| copies[0]).chain(self.powers);
+        // SAFETY: both are 16 octets of which all values are valid.
+        let octets =
+            blocks.map(|block| unsafe { core::mem::transmute::<__m128i, [u8; 16]>(block) });
+        octets.filter(|octets| *octets != [0; 16]).collect()
+    }
+
     /// Who may seal and open with this context.
     #[inline]
     pub(crate) fn kernel(&self) -> Available {
@@ -98,26 +115,9 @@ impl Context {
 }
 
 #[target_feature(enable = "aes,pclmulqdq,ssse3,sse4.1")]
-fn expand<T>(
-    kernel: Available,
-    key: &[u8; 32],
-    hash: &[u8; 16],
-    wrap: impl FnOnce(Context) -> T,
-) -> T {
-    let mut ctx = with_keys::<1>(kernel, key);
+fn expand(ctx: &mut Context, key: &[u8; 32], hash: &[u8; 16]) {
+    schedule::<1>(key, &mut ctx.round_keys);
     fill_powers(first_power(hash), &mut ctx.powers);
-    wrap(ctx)
-}
-
-/// The schedule, in the first `COPIES` of the places of each key; the powers of H are zeros.
-#[inline]
-#[target_feature(enable = "aes,ssse3")]
-pub(super) fn with_keys<const COPIES: usize>(kernel: Available, key: &[u8; 32]) -> Context {
-    let zero = _mm_setzero_si128();
-    let (halves, _) = key.as_chunks::<16>();
-    let [even, odd] = [0, 1].map(|i| u128::from_le_bytes(halves[i]));
-    let round_keys = schedule::<COPIES>(block(even), block(odd));
-    Context { round_keys, gap: [zero; 2], kernel, powers: [zero; TABLE] }
 }
 
 /// H, octet-reversed, times x.
@@ -127,14 +127,15 @@ pub(super) fn first_power(hash: &[u8; 16]) -> __m128i {
     times_x(block(u128::from_be_bytes(*hash)))
 }
 
-/// The round keys (FIPS 197, 5.2) from both halves of the key, `COPIES` times each.
+/// The round keys (FIPS 197, 5.2), `COPIES` times each.
 #[inline]
 #[target_feature(enable = "aes,ssse3")]
-fn schedule<const COPIES: usize>(
-    mut even: __m128i,
-    mut odd: __m128i,
-) -> [[__m128i; LANES]; ROUND_KEYS] {
-    let mut keys = [[_mm_setzero_si128(); LANES]; ROUND_KEYS];
+pub(super) fn schedule<const COPIES: usize>(
+    key: &[u8; 32],
+    keys: &mut [[__m128i; LANES]; ROUND_KEYS],
+) {
+    let (halves, _) = key.as_chunks::<16>();
+    let [mut even, mut odd] = [0, 1].map(|i| block(u128::from_le_bytes(halves[i])));
     let mut constant = 1;
     for i in (0..ROUND_KEYS - 1).step_by(2) {
         keys[i][..COPIES].fill(even);
@@ -144,7 +145,6 @@ fn schedule<const COPIES: usize>(
         constant <<= 1;
     }
     keys[ROUND_KEYS - 1][..COPIES].fill(even);
-    keys
 }
 
 /// Adds the last word of the key before, rotated, substituted and with the round's constant.

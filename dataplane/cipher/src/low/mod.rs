@@ -15,9 +15,9 @@
 //! instructions of SSE2, which every CPU of this architecture has, and assembly that holds an order or clears
 //! registers and touches no memory. Everything else, arithmetic on registers included, is safe code.
 //!
-//! Secrets. Contexts are wiped on drop. At the end of a batch all vector registers are cleared.
-//! What the compiler spilt to the stack (states, never whole key schedules) stays there until it
-//! is overwritten: Rust gives no way to wipe it.
+//! Secrets. Contexts are expanded where they stay, and wiped on drop. At the end of an expansion or a batch all vector
+//! registers are cleared. What the compiler spilt to the stack stays there until it is overwritten: Rust gives no way to
+//! wipe it. That is states, and no key but at most one register of powers (`wipe::tests`).
 
 mod aesni;
 mod block;

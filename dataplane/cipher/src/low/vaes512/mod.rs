@@ -13,22 +13,16 @@ mod stream;
 mod sums;
 
 use self::lanes::LANES;
+use super::Job;
 use super::classes::Classes;
-use super::context::{Context, first_power, with_keys};
-use super::{Available, Job};
+use super::context::{Context, first_power, schedule};
 use crate::segment::{BATCH, Sealed};
 
-/// Expands AES key and GHASH key, and wraps them.
+/// Expands AES key and GHASH key.
 #[target_feature(enable = "aes,pclmulqdq,bmi2,vaes,vpclmulqdq,avx512f,avx512bw,avx512vl")]
-pub(super) fn expand<T>(
-    kernel: Available,
-    key: &[u8; 32],
-    hash: &[u8; 16],
-    wrap: impl FnOnce(Context) -> T,
-) -> T {
-    let mut ctx = with_keys::<4>(kernel, key);
+pub(super) fn expand(ctx: &mut Context, key: &[u8; 32], hash: &[u8; 16]) {
+    schedule::<4>(key, &mut ctx.round_keys);
     ghash::fill_powers(first_power(hash), &mut ctx.powers);
-    wrap(ctx)
 }
 
 /// Seals, or decrypts and finds the tags that there should have been, at most [`BATCH`] jobs.
