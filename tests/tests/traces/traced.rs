@@ -29,6 +29,10 @@ pub(crate) enum Work {
     Expand,
     Seal,
     Open,
+    /// Opens with every other tag wrong in one octet, the first among them; which octet is one of the secrets. A wrong
+    /// octet changes all that is deciphered, and so every octet of the tag that is expected: but for a hash key of
+    /// zeros, which half of the sets have.
+    Forged,
     /// A fault: branches on a bit of a key.
     Branches,
     /// A fault: loads from a table at an octet of a key.
@@ -38,7 +42,7 @@ pub(crate) enum Work {
 impl Work {
     /// False for the faults.
     pub(crate) fn ciphers(self) -> bool {
-        matches!(self, Self::Expand | Self::Seal | Self::Open)
+        matches!(self, Self::Expand | Self::Seal | Self::Open | Self::Forged)
     }
 }
 
@@ -83,6 +87,9 @@ pub(crate) const CASES: &[Case] = &[
     alone("open 1448", Work::Open, 1448),
     long("open five", Work::Open),
     short("open seven", Work::Open),
+    alone("open 300, forged", Work::Forged, 300),
+    long("open five, three forged", Work::Forged),
+    short("open seven, four forged", Work::Forged),
 ];
 
 /// The faults that are to be found.
@@ -153,7 +160,7 @@ impl<'a, const N: usize> Bench<'a, N> {
         }
     }
 
-    /// Puts keys and payloads in place, and ciphertext where it is to be opened.
+    /// Puts keys and payloads in place, and ciphertext and tags where they are to be opened.
     #[inline(never)]
     fn prepare(&mut self, secrets: usize, work: Work) {
         for job in 0..N {
@@ -162,7 +169,9 @@ impl<'a, const N: usize> Bench<'a, N> {
             let (aes, hash) = self.octets[job].split_at(32);
             let [mut aes_key, mut hash_key] = [[0; 32], [0; 32]];
             aes_key.copy_from_slice(aes);
-            hash_key[..16].copy_from_slice(hash);
+            if work != Work::Forged || secrets % 2 == 1 {
+                hash_key[..16].copy_from_slice(hash);
+            }
             let hash_key = hash_key.first_chunk().expect("16 octets");
             self.keys[job] = TrafficKeys::from_bytes(&aes_key, hash_key);
             for (at, byte) in self.frames[job].iter_mut().enumerate() {
@@ -171,14 +180,17 @@ impl<'a, const N: usize> Bench<'a, N> {
         }
         // The last first, so that boxes come back to their places: glibc gives up to seven back in order.
         self.contexts.iter_mut().rev().for_each(|context| *context = None);
-        if matches!(work, Work::Expand | Work::Seal | Work::Open) {
+        if work.ciphers() {
             self.expand();
         }
-        if work == Work::Open {
+        if matches!(work, Work::Open | Work::Forged) {
             for job in 0..N {
                 let context = self.contexts[job].as_ref().expect("expanded above");
                 let at = place(Work::Seal, self.lens[job]);
                 self.tags[job] = seal(context, &associated(job), &mut self.frames[job], at).tag;
+                if forged(work, job) {
+                    self.tags[job][(secrets * 5 + job) % TAG_LEN] ^= 1 << ((secrets + job) % 8);
+                }
             }
         }
     }
@@ -197,7 +209,7 @@ impl<'a, const N: usize> Bench<'a, N> {
                 window(&mut || context.rekey(&self.keys[0]));
             }
             Work::Seal => self.seal(window),
-            Work::Open => self.open(window),
+            Work::Open | Work::Forged => self.open(work, window),
             Work::Branches => window(&mut || branches(black_box(self.octets[0][0]))),
             Work::Loads => window(&mut || loads(black_box(self.octets[0][0]))),
         }
@@ -218,7 +230,7 @@ impl<'a, const N: usize> Bench<'a, N> {
         black_box(&sealed);
     }
 
-    fn open(&mut self, window: impl Fn(&mut dyn FnMut())) {
+    fn open(&mut self, work: Work, window: impl Fn(&mut dyn FnMut())) {
         let mut opened = [Ok(Sums::default()); N];
         let mut parts = self.contexts.iter().zip(&mut self.frames).zip(self.lens).enumerate();
         let mut jobs: [OpenJob<'_>; N] = std::array::from_fn(|_| {
@@ -232,8 +244,15 @@ impl<'a, const N: usize> Bench<'a, N> {
             [job] => opened[0] = open(job.context, &job.associated, job.frame, job.at, &job.tag),
             jobs => open_batch(jobs, &mut opened),
         });
-        assert!(opened.iter().all(Result::is_ok), "right tags verify");
+        for (job, opened) in opened.iter().enumerate() {
+            assert_eq!(opened.is_err(), forged(work, job), "right tags verify, and only these");
+        }
     }
+}
+
+/// Whether the tag of a job is wrong: that is public, since its segment is dropped.
+fn forged(work: Work, job: usize) -> bool {
+    work == Work::Forged && job.is_multiple_of(2)
 }
 
 fn associated(job: usize) -> Associated {
