@@ -30,13 +30,14 @@ pub fn context(kernel: &str, keys: &TrafficKeys) -> Option<KeyContext> {
 pub struct Unsummed<'a>(#[cfg(target_arch = "x86_64")] Vec<low::Unsummed<'a>>, PhantomData<&'a ()>);
 
 impl<'a> Unsummed<'a> {
-    /// Takes the jobs; `None` if a context is the model's.
+    /// Takes the jobs; `None` if a context is the model's, or two are of different kernels.
     #[must_use]
     pub fn new(jobs: Vec<SealJob<'a>>) -> Option<Self> {
         #[cfg(target_arch = "x86_64")]
         let batch = jobs
             .iter()
-            .all(|job| job.context.kernel() != Kernel::Portable)
+            .map(|job| job.context.kernel())
+            .all(|kernel| kernel != Kernel::Portable && kernel == jobs[0].context.kernel())
             .then(|| Self(jobs.into_iter().map(low::Unsummed).collect(), PhantomData));
         #[cfg(not(target_arch = "x86_64"))]
         let batch = None;
@@ -89,4 +90,34 @@ pub fn equal_tags(one: &Tag, other: &Tag) -> bool {
     #[cfg(not(target_arch = "x86_64"))]
     let equal = subtle::ConstantTimeEq::ct_eq(one, other);
     equal.into()
+}
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use super::*;
+    use crate::segment::{Associated, Payload, SegmentFlags};
+
+    /// Whether a batch without sums takes a job of each of these kernels.
+    fn taken(kernels: &[&str]) -> bool {
+        let keys = TrafficKeys::from_bytes(&[1; 32], &[2; 16]);
+        let contexts = kernels.iter().map(|kernel| context(kernel, &keys).expect("this CPU's"));
+        let contexts: Vec<_> = contexts.collect();
+        let mut frames = vec![[0; 64]; kernels.len()];
+        let associated = Associated { offset: 0, flags: SegmentFlags::default(), phase: 0 };
+        let at = Payload { src: 0, dst: 16, len: 40 };
+        let parts = contexts.iter().zip(&mut frames);
+        let jobs = parts.map(|(context, frame)| SealJob { context, associated, frame, at });
+        Unsummed::new(jobs.collect()).is_some()
+    }
+
+    #[test]
+    fn without_sums_goes_one_kernel_that_is_not_the_model() {
+        for one in kernels() {
+            for other in kernels() {
+                let wanted = one == other && one != "portable";
+                assert_eq!(taken(&[one, other]), wanted, "{one}, {other}");
+                assert_eq!(taken(&[one, one, other]), wanted, "{one} twice, {other}");
+            }
+        }
+    }
 }
