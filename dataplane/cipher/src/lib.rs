@@ -4,7 +4,8 @@
 //! * [`segment`]: what a tag covers and where a payload lies in its frame;
 //! * [`kernel`]: seal and open, by the fastest implementation that the CPU has;
 //! * `model`: portable and slow, on the crates `aes`, `ctr` and `ghash`: the definition;
-//! * `low`: VAES and VPCLMULQDQ on 512 bits, held to the model.
+//! * `low`: three kernels for x86-64, VAES with VPCLMULQDQ on 512 and on 256 bits and AES-NI with PCLMULQDQ, held to
+//!   the model.
 //!
 //! The crate knows no TCP, no session and no key delivery: offsets come in, tags go out.
 //! Normative text: `docs/spec.md` section 3; vectors: `docs/vectors/protection.json`.
