@@ -374,7 +374,7 @@ fn nothing_behind_a_payload_is_touched() {
         let mut random = Random(0x5e15_0008);
         let pair = Pair::new(kernel, &random.keys());
         let mut brink = Brink::new();
-        for len in 0..=600 {
+        for len in (0..=600).chain([1448, 2000]) {
             for (src, dst) in [(0, 16), (16, 0), (16, 16)] {
                 let mut case = Case::new(&pair, &mut random, Payload { src, dst, len });
                 let end = usize::from(src.max(dst) + len);
@@ -389,6 +389,47 @@ fn nothing_behind_a_payload_is_touched() {
                 let opened = open(&pair.fast, &case.associated, frame, case.back, tag);
                 assert_eq!(opened, case.outcome(false), "{:?}", case.back);
                 assert!(*frame == case.opened[..], "{:?}", case.back);
+            }
+        }
+    });
+}
+
+/// The same of a batch, where a kernel takes short payloads together and long ones in several steps.
+#[test]
+fn nothing_behind_the_payloads_of_a_batch_is_touched() {
+    each_kernel(|kernel| {
+        let mut random = Random(0x5e15_0009);
+        let pair = Pair::new(kernel, &random.keys());
+        let mut brinks: Vec<_> = (0..16).map(|_| Brink::new()).collect();
+        for round in 0..200 {
+            let cases = brinks.iter().map(|_| {
+                let longest = [65, 257, 601, 2001][usize::from(random.below(4))];
+                let (src, dst) = [(0, 16), (16, 0), (16, 16)][usize::from(random.below(3))];
+                let len = random.below(longest);
+                Case::new(&pair, &mut random, Payload { src, dst, len })
+            });
+            let cases: Vec<_> = cases.collect();
+            let end = |case: &Case| usize::from(case.at.src.max(case.at.dst) + case.at.len);
+            let (context, mut jobs) = (&pair.fast, Vec::new());
+            for (case, brink) in cases.iter().zip(&mut brinks) {
+                let frame = brink.last(end(case));
+                frame.copy_from_slice(&case.plain[..end(case)]);
+                jobs.push(SealJob { context, associated: case.associated, frame, at: case.at });
+            }
+            let mut sealed = [Sealed::default(); 16];
+            seal_batch(&mut jobs, &mut sealed);
+            let mut jobs = Vec::new();
+            for ((case, brink), sealed) in cases.iter().zip(&mut brinks).zip(sealed) {
+                let frame = brink.last(end(case));
+                assert!(sealed == case.sealed && *frame == case.cipher[..end(case)], "{round}");
+                let (associated, at, tag) = (case.associated, case.back, sealed.tag);
+                jobs.push(OpenJob { context, associated, frame, at, tag });
+            }
+            let mut opened = [Err(BadTag { before: 0 }); 16];
+            open_batch(&mut jobs, &mut opened);
+            for ((case, brink), opened) in cases.iter().zip(&mut brinks).zip(opened) {
+                assert_eq!(opened, case.outcome(false), "{round} {:?}", case.back);
+                assert!(*brink.last(end(case)) == case.opened[..end(case)], "{round}");
             }
         }
     });
