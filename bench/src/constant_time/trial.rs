@@ -18,17 +18,20 @@ use std::hint::black_box;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use sekisho_cipher::{
-    Associated, KeyContext, Payload, SegmentFlags, TAG_LEN, Tag, TrafficKeys, measure, open, seal,
+    Associated, BadTag, KeyContext, OpenJob, Payload, SealJob, Sealed, SegmentFlags, Sums, TAG_LEN,
+    Tag, TrafficKeys, measure, open_batch, seal_batch,
 };
 use subtle::{Choice, ConditionallySelectable};
 
-/// Payload of the trials: several steps of each kernel and a rest.
+/// Payload of a segment by itself: longer than short ones, not a whole number of blocks.
 pub(super) const LEN: usize = 300;
+/// Payloads of a batch: two that go one behind the other, and three short ones that go side by side.
+const BATCH: [usize; 5] = [LEN, LEN, 64, 40, 17];
 /// By how much the tag option moves a payload.
 const MOVE: usize = 16;
 /// Octets of the two traffic keys.
 const KEYS: usize = 48;
-/// Measurements that are set up together, with the one that does not count: as many as stay in the first cache.
+/// Measurements that are set up together, with the one that does not count: about as many as stay in the first cache.
 const SET_UP: usize = 1 + ROUND;
 /// Those of them that count.
 pub(super) const ROUND: usize = 8;
@@ -101,13 +104,17 @@ pub(super) fn all() -> Vec<Trial> {
         compare("tag/first-octet-or-last", measure::equal_tags, [first, last]),
     ];
     for kernel in measure::kernels() {
-        for task in [Task::Expand, Task::Seal, Task::Open] {
-            trials.push(ciphering(kernel, task, Secret::Keys));
+        trials.push(ciphering(kernel, (Task::Expand, Secret::Keys), [LEN]));
+        for case in [
+            (Task::Seal, Secret::Keys),
+            (Task::Open, Secret::Keys),
+            (Task::Seal, Secret::Payload),
+            (Task::Open, Secret::Payload),
+            (Task::Open, Secret::Forgery),
+        ] {
+            trials.push(ciphering(kernel, case, [LEN]));
+            trials.push(ciphering(kernel, case, BATCH));
         }
-        for task in [Task::Seal, Task::Open] {
-            trials.push(ciphering(kernel, task, Secret::Payload));
-        }
-        trials.push(ciphering(kernel, Task::Open, Secret::Forgery));
     }
     #[cfg(feature = "peers")]
     trials.extend(super::peer::trials());
@@ -209,24 +216,30 @@ fn fix_unless(random: Choice, octets: &mut [u8]) {
     }
 }
 
-/// A kernel at work.
-struct Ciphering {
+/// A kernel at work on `N` segments of one key.
+struct Ciphering<const N: usize> {
     task: Task,
     secret: Secret,
     keys: TrafficKeys,
     context: KeyContext,
-    frame: [u8; LEN + MOVE],
-    tag: Tag,
+    lens: [usize; N],
+    frames: [[u8; LEN + MOVE]; N],
+    tags: [Tag; N],
 }
 
-fn ciphering(kernel: &'static str, task: Task, secret: Secret) -> Trial {
-    let name = format!("{kernel}/{}/{}", task.name(), secret.name());
+fn ciphering<const N: usize>(
+    kernel: &'static str,
+    (task, secret): (Task, Secret),
+    lens: [usize; N],
+) -> Trial {
+    let batch = if N > 1 { "-batch" } else { "" };
+    let name = format!("{kernel}/{}{batch}/{}", task.name(), secret.name());
     Trial::new(name, || {
         let keys = traffic_keys(&[FIXED; KEYS]);
         let context = measure::context(kernel, &keys);
         let context = context.expect("invariant: the kernel is one of this CPU's");
-        let frame = [FIXED; LEN + MOVE];
-        Ciphering { task, secret, keys, context, frame, tag: [0; TAG_LEN] }
+        let (frames, tags) = ([[FIXED; LEN + MOVE]; N], [[0; TAG_LEN]; N]);
+        Ciphering { task, secret, keys, context, lens, frames, tags }
     })
 }
 
@@ -241,44 +254,56 @@ fn associated() -> Associated {
     Associated { offset: 1, flags: SegmentFlags::default(), phase: 0 }
 }
 
-impl Ciphering {
-    fn at(&self, pass: Task) -> Payload {
-        let (near, far, len) = (0, MOVE as u16, LEN as u16);
-        match pass {
-            Task::Open => Payload { src: far, dst: near, len },
-            Task::Seal | Task::Expand => Payload { src: near, dst: far, len },
-        }
+impl<const N: usize> Ciphering<N> {
+    fn seal(&mut self) -> [Sealed; N] {
+        let mut sealed = [Sealed::default(); N];
+        let mut frames = self.frames.iter_mut().zip(self.lens);
+        let mut jobs: [SealJob<'_>; N] = std::array::from_fn(|_| {
+            let (frame, len) = frames.next().expect("N of them");
+            let at = Payload { src: 0, dst: MOVE as u16, len: len as u16 };
+            SealJob { context: &self.context, associated: associated(), frame, at }
+        });
+        seal_batch(&mut jobs, &mut sealed);
+        sealed
+    }
+
+    fn open(&mut self) -> [Result<Sums, BadTag>; N] {
+        let mut opened = [Err(BadTag { before: 0 }); N];
+        let mut frames = self.frames.iter_mut().zip(self.lens).zip(self.tags);
+        let mut jobs: [OpenJob<'_>; N] = std::array::from_fn(|_| {
+            let ((frame, len), tag) = frames.next().expect("N of them");
+            let at = Payload { src: MOVE as u16, dst: 0, len: len as u16 };
+            OpenJob { context: &self.context, associated: associated(), frame, at, tag }
+        });
+        open_batch(&mut jobs, &mut opened);
+        opened
     }
 }
 
-impl Timed for Ciphering {
+impl<const N: usize> Timed for Ciphering<N> {
     fn prepare(&mut self, random: &mut SmallRng, class: usize) {
         let (keys, payload) = self.secret.draw(random, class);
         self.keys = traffic_keys(&keys);
         if self.task != Task::Expand {
             self.context.rekey(&self.keys);
         }
-        self.frame[..LEN].copy_from_slice(&payload);
-        if let Task::Open = self.task {
-            let at = self.at(Task::Seal);
-            self.tag = seal(&self.context, &associated(), &mut self.frame, at).tag;
+        for frame in &mut self.frames {
+            frame[..LEN].copy_from_slice(&payload);
+        }
+        if self.task == Task::Open {
+            self.tags = self.seal().map(|sealed| sealed.tag);
             if self.secret == Secret::Forgery {
-                self.tag = apart(&self.tag, &difference([0, TAG_LEN - 1][class]));
+                let wrong = difference([0, TAG_LEN - 1][class]);
+                self.tags = self.tags.map(|tag| apart(&tag, &wrong));
             }
         }
     }
 
     fn work(&mut self) {
-        let at = self.at(self.task);
         match self.task {
             Task::Expand => black_box(&mut self.context).rekey(&self.keys),
-            Task::Seal => {
-                let _ = black_box(seal(&self.context, &associated(), &mut self.frame, at));
-            }
-            Task::Open => {
-                let opened = open(&self.context, &associated(), &mut self.frame, at, &self.tag);
-                _ = black_box(opened);
-            }
+            Task::Seal => _ = black_box(self.seal()),
+            Task::Open => _ = black_box(self.open()),
         }
     }
 }

@@ -213,7 +213,8 @@ pub fn seal_batch(jobs: &mut [SealJob<'_>], sealed: &mut [Sealed]) {
 /// changes no other.
 ///
 /// # Panics
-/// If the two slices differ in length, or a place of a job is not wholly inside its frame.
+/// If the two slices differ in length, or a place of a job is not wholly inside its frame. Then no outcome counts, and
+/// any frame of the burst may hold what was decrypted and not verified: none may be emitted.
 pub fn open_batch(jobs: &mut [OpenJob<'_>], opened: &mut [Result<Sums, BadTag>]) {
     assert_eq!(jobs.len(), opened.len(), "one outcome per job");
     let mut rest = opened;
