@@ -68,8 +68,7 @@ pub enum Command {
         /// The whole frame.
         frame: FrameBuf,
     },
-    /// From now on these are the services. Live sessions go on; control aborts those that it
-    /// no longer wants before it takes their addresses out of the XDP maps.
+    /// From now on these are the services. Live sessions go on (M7.20).
     Services(Arc<ServiceTable>),
     /// One page of sessions, from slot `cursor` (first: 0).
     ListSessions {

@@ -9,13 +9,14 @@
 //! * The first time of a round does not count: its branches are predicted from those of setting up.
 //! * Before each time stands a pause of random length. The counter moves on in steps (26 ticks, 10 ns, on one CPU), and
 //!   where in a step a time begins must not follow from how long setting up took.
-//! * The stack that setting up has used is overwritten, and what is timed has its own elsewhere each time: what a load
-//!   that runs ahead takes for an address, by mistake, depends on what lies where.
+//! * The stack that setting up has used is overwritten. What is timed has its own elsewhere each time, and its keys and
+//!   frames too: what a load that runs ahead takes for an address, by mistake, depends on what lies where.
 //! * The clock is read between fences, or what overlaps with the pause and with reading the clock is timed as well.
 
 use std::hint::black_box;
 
 use rand::rngs::SmallRng;
+use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use sekisho_cipher::{
     Associated, BadTag, KeyContext, OpenJob, Payload, SealJob, Sealed, SegmentFlags, Sums, TAG_LEN,
@@ -35,6 +36,8 @@ const KEYS: usize = 48;
 const SET_UP: usize = 1 + ROUND;
 /// Those of them that count.
 pub(super) const ROUND: usize = 8;
+/// Places that they are taken from, each time others: no two lie in the cache as in every other round.
+const POOL: usize = 32;
 /// Octets of stack that setting up uses, and more.
 const STACK: usize = 8192;
 /// Places of the stack, some 100 octets apart: over all lines of the first cache.
@@ -51,7 +54,8 @@ pub(super) struct Trial {
     /// Whether it is the control, which is to be found out.
     pub(super) leaks: bool,
     random: SmallRng,
-    round: [Box<dyn Timed>; SET_UP],
+    /// Those that a round is taken from.
+    pool: [Box<dyn Timed>; POOL],
 }
 
 /// Something to be timed.
@@ -64,15 +68,16 @@ pub(super) trait Timed {
 
 impl Trial {
     pub(super) fn new<T: Timed + 'static>(name: String, timed: impl Fn() -> T) -> Self {
-        let round = std::array::from_fn(|_| Box::new(timed()) as Box<dyn Timed>);
-        Self { name, leaks: false, random: SmallRng::seed_from_u64(0x5e15_c0de), round }
+        let pool = std::array::from_fn(|_| Box::new(timed()) as Box<dyn Timed>);
+        Self { name, leaks: false, random: SmallRng::seed_from_u64(0x5e15_c0de), pool }
     }
 
     /// A round of measurements: the class of each, at random, and its time, in the unit of [`measure::timed`].
     pub(super) fn round(&mut self) -> [(usize, u64); ROUND] {
-        let classes = self.round.each_mut().map(|timed| {
+        let (round, _) = self.pool.partial_shuffle(&mut self.random, SET_UP);
+        let classes: [usize; SET_UP] = std::array::from_fn(|i| {
             let class = usize::from(self.random.next_u32().is_multiple_of(2));
-            timed.prepare(&mut self.random, class);
+            round[i].prepare(&mut self.random, class);
             class
         });
         let (mut pauses, mut depths) = ([0; SET_UP], [0; SET_UP]);
@@ -82,7 +87,7 @@ impl Trial {
             at_depth(depths[i] % DEPTHS, &mut || {
                 overwrite_stack();
                 pause(pauses[i] % PAUSES);
-                measure::timed(|| self.round[i].work())
+                measure::timed(|| round[i].work())
             })
         });
         std::array::from_fn(|i| (classes[1 + i], times[1 + i]))

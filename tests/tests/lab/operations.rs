@@ -82,6 +82,10 @@ fn check_and_doctor_judge_a_healthy_gateway() -> LabResult {
         println!("{said}");
         expect_that!(said.contains("PASS"), "doctor says nothing good:\n{said}");
         expect_that!(!said.contains("FAIL"), "doctor finds a fault:\n{said}");
+        let status = chain.status(Node::Gateway)?;
+        let kernel = status["cipher"].as_str().unwrap_or("none");
+        let line = said.lines().find(|line| line.contains("cpu.cipher")).unwrap_or_default();
+        expect_that!(line.contains(kernel), "status says {kernel}, doctor: {line}");
         Ok(())
     })
 }
