@@ -6,6 +6,7 @@
 //! * A round of measurements is set up before the first of them is timed. What setting up leaves in the CPU is then
 //!   the work of both classes, and between two times neither a branch nor an address nor a register knows a class.
 //! * Setting up takes the same steps for both classes, or their branches stand in the CPU's history later.
+//! * Offsets are random in both classes, and so are tags and ciphertext: what everybody sees may not tell classes apart.
 //! * The first time of a round does not count: its branches are predicted from those of setting up.
 //! * Before each time stands a pause of random length. The counter moves on in steps (26 ticks, 10 ns, on one CPU), and
 //!   where in a step a time begins must not follow from how long setting up took.
@@ -227,6 +228,7 @@ struct Ciphering<const N: usize> {
     secret: Secret,
     keys: TrafficKeys,
     context: KeyContext,
+    associated: Associated,
     lens: [usize; N],
     frames: [[u8; LEN + MOVE]; N],
     tags: [Tag; N],
@@ -243,8 +245,9 @@ fn ciphering<const N: usize>(
         let keys = traffic_keys(&[FIXED; KEYS]);
         let context = measure::context(kernel, &keys);
         let context = context.expect("invariant: the kernel is one of this CPU's");
+        let associated = Associated { offset: 0, flags: SegmentFlags::default(), phase: 0 };
         let (frames, tags) = ([[FIXED; LEN + MOVE]; N], [[0; TAG_LEN]; N]);
-        Ciphering { task, secret, keys, context, lens, frames, tags }
+        Ciphering { task, secret, keys, context, associated, lens, frames, tags }
     })
 }
 
@@ -255,10 +258,6 @@ fn traffic_keys(octets: &[u8; KEYS]) -> TrafficKeys {
     TrafficKeys::from_bytes(&aes, &hash)
 }
 
-fn associated() -> Associated {
-    Associated { offset: 1, flags: SegmentFlags::default(), phase: 0 }
-}
-
 impl<const N: usize> Ciphering<N> {
     fn seal(&mut self) -> [Sealed; N] {
         let mut sealed = [Sealed::default(); N];
@@ -266,7 +265,7 @@ impl<const N: usize> Ciphering<N> {
         let mut jobs: [SealJob<'_>; N] = std::array::from_fn(|_| {
             let (frame, len) = frames.next().expect("N of them");
             let at = Payload { src: 0, dst: MOVE as u16, len: len as u16 };
-            SealJob { context: &self.context, associated: associated(), frame, at }
+            SealJob { context: &self.context, associated: self.associated, frame, at }
         });
         seal_batch(&mut jobs, &mut sealed);
         sealed
@@ -278,7 +277,7 @@ impl<const N: usize> Ciphering<N> {
         let mut jobs: [OpenJob<'_>; N] = std::array::from_fn(|_| {
             let ((frame, len), tag) = frames.next().expect("N of them");
             let at = Payload { src: MOVE as u16, dst: 0, len: len as u16 };
-            OpenJob { context: &self.context, associated: associated(), frame, at, tag }
+            OpenJob { context: &self.context, associated: self.associated, frame, at, tag }
         });
         open_batch(&mut jobs, &mut opened);
         opened
@@ -289,6 +288,7 @@ impl<const N: usize> Timed for Ciphering<N> {
     fn prepare(&mut self, random: &mut SmallRng, class: usize) {
         let (keys, payload) = self.secret.draw(random, class);
         self.keys = traffic_keys(&keys);
+        self.associated.offset = random.next_u64();
         if self.task != Task::Expand {
             self.context.rekey(&self.keys);
         }
