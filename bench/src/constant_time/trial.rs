@@ -1,7 +1,7 @@
 //! The trials: what is timed, and what differs between the two classes of its input.
 //!
 //! Owns: inputs. Where two classes differ, it must be what is timed that made the difference (docs/testing.md has what
-//! was seen without each of these):
+//! was seen without some of these):
 //!
 //! * A round of measurements is set up before the first of them is timed. What setting up leaves in the CPU is then
 //!   the work of both classes, and between two times neither a branch nor an address nor a register knows a class.

@@ -17,9 +17,9 @@ fn close(pair: &mut Pair) {
     assert_eq!(pair.up(&pair.client_data(4, 1, b"")).len(), 1);
 }
 
-/// Draining, then gone: key wiped, control told, the gauge at zero, replays dropped.
-fn drains_and_goes(pair: &mut Pair, cause: CloseCause, replay: &[u8]) {
-    for end in [&mut pair.agent, &mut pair.gateway] {
+/// Draining, then gone: key wiped, control told why by agent and gateway, the gauge at zero, replays dropped.
+fn drains_and_goes(pair: &mut Pair, causes: [CloseCause; 2], replay: &[u8]) {
+    for (end, cause) in [&mut pair.agent, &mut pair.gateway].into_iter().zip(causes) {
         let rows = end.sessions();
         assert_eq!((rows[0].state, rows[0].keyed), (State::Draining, true));
         assert_eq!(end.snapshot().sessions[State::Draining.index()], 1);
@@ -44,7 +44,7 @@ fn claim_2_after_both_fins_the_key_goes() {
     assert_eq!(pair.open_up(&replay).remove(0).payload(), b"bye");
     let fin = Seg { flags: FIN | ACK, ..pair.server_data(0, 4, b"") };
     assert_eq!(pair.down(&fin).len(), 1);
-    drains_and_goes(&mut pair, CloseCause::Finished, &replay);
+    drains_and_goes(&mut pair, [CloseCause::Finished; 2], &replay);
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn claim_2_after_a_reset_the_key_goes() {
             pair.down(&Seg { flags: RST | ACK, ..pair.server_data(1, 19, b"") })
         };
         assert!(passed[0].tcp.flags.rst() && passed[0].ours().is_none());
-        drains_and_goes(&mut pair, CloseCause::Reset, &replay);
+        drains_and_goes(&mut pair, [CloseCause::Reset; 2], &replay);
     }
 }
 
@@ -141,7 +141,7 @@ fn claim_2_after_idle_the_key_goes() {
             end.wait(1);
         }
     }
-    drains_and_goes(&mut pair, CloseCause::Idle, &replay);
+    drains_and_goes(&mut pair, [CloseCause::Idle; 2], &replay);
 }
 
 /// M7.9.
@@ -193,22 +193,13 @@ fn what_the_operator_closes_is_reset_at_both_hosts() {
         }
         // What is under way still opens, and is answered by a host that knows nothing of it.
         assert_eq!(pair.open_up(&replay).remove(0).payload(), CANARY);
-        let (near, far) = match at_gateway {
-            true => (&mut pair.gateway, &mut pair.agent),
-            false => (&mut pair.agent, &mut pair.gateway),
-        };
-        for end in [&mut *near, &mut *far] {
-            assert_eq!((end.sessions()[0].state, end.sessions()[0].keyed), (State::Draining, true));
-        }
+        let near = if at_gateway { &mut pair.gateway } else { &mut pair.agent };
         assert!(near.close(&name.unwrap()).is_empty(), "a second word changes nothing");
-        for (end, cause) in [(near, CloseCause::Operator), (far, CloseCause::Reset)] {
-            for _ in 0..13 {
-                end.wait(1);
-            }
-            assert_eq!(end.closed(), [cause]);
+        let mut causes = [CloseCause::Operator, CloseCause::Reset];
+        if at_gateway {
+            causes.reverse();
         }
-        pair.gateway.refuses(PortSide::Cipher, &replay, DropReason::NoSession);
-        pair.finish();
+        drains_and_goes(&mut pair, causes, &replay);
     }
 }
 
